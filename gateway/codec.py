@@ -1,0 +1,145 @@
+"""Events, metadata and states to bytes and back.
+
+Old events load for ever: one that was written with an older schema version passes through its upcasters first. A type that
+this gateway does not know, or data that it cannot read, becomes an :class:`UnknownEvent`, never an exception.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any, Final, cast
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.decider import Decider, Document, Event
+from gateway.ids import event_id
+from gateway.messages import EventRef, NewEvent, Outcome, RecordedEvent, Request
+
+Upcaster = Callable[[Document], Document]
+
+UPCASTERS: Final[Mapping[tuple[str, int], Upcaster]] = {}
+"""From (event type, version it was written with) to the data as the next version would have written it."""
+
+CREATED, APPLIED = 201, 200
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownEvent:
+    """An event that this gateway cannot read: from a newer version, or foreign."""
+
+    type: str
+    reason: str
+
+
+class EventCodec:
+    """Reads and writes the events of one catalogue."""
+
+    def __init__(self, catalogue: Catalogue, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> None:
+        """Take the catalogue of known events and the upcasters for their older versions."""
+        self._catalogue = catalogue
+        self._upcasters = upcasters
+
+    def encode(self, events: Sequence[Event], request: Request, gateway: str) -> list[NewEvent]:
+        """The events that one command caused, with their ids and the metadata that they share."""
+        meta: dict[str, Any] = {
+            "command_id": request.command_id,
+            "command": request.name,
+            "command_digest": request.digest.hex(),
+            "actor": request.actor,
+            "gateway": gateway,
+            "received_at": request.received_at,
+            "$correlationId": request.correlation_id or request.command_id,
+            "$causationId": request.command_id,
+        }
+        if request.issued_at is not None:
+            meta["issued_at"] = request.issued_at
+        if request.traceparent is not None:
+            meta["traceparent"] = request.traceparent
+        encoded = []
+        for index, event in enumerate(events):
+            meta["v"] = event.version
+            key = event_id(request.actor, request.device, request.command_id, index) if index else request.key
+            data = event.__pydantic_serializer__.to_json(event)
+            encoded.append(NewEvent(key, type(event).__name__, data, orjson.dumps(meta)))
+        return encoded
+
+    def decode(self, recorded: RecordedEvent) -> Event | UnknownEvent:
+        """The event in its newest version."""
+        cls = self._catalogue.event(recorded.type)
+        if cls is None:
+            return UnknownEvent(recorded.type, "unknown event type")
+        try:
+            version = orjson.loads(recorded.metadata)["v"]
+            if version == cls.version:
+                return cls.model_validate_json(recorded.data)
+            data = orjson.loads(recorded.data)
+            while version < cls.version:
+                data = self._upcasters[recorded.type, version](data)
+                version += 1
+            if version > cls.version:
+                return UnknownEvent(recorded.type, f"written as version {version}, known up to {cls.version}")
+            return cls.model_validate_json(orjson.dumps(data))
+        except (ValidationError, ValueError, KeyError, TypeError) as error:
+            return UnknownEvent(recorded.type, f"unreadable: {error!r}"[:200])
+
+
+def read_metadata(recorded: RecordedEvent) -> Document:
+    """The metadata object of an event; empty where it is not a JSON object."""
+    try:
+        metadata = orjson.loads(recorded.metadata)
+    except ValueError:
+        return {}
+    return cast("Document", metadata) if isinstance(metadata, dict) else {}
+
+
+def outcome_of(events: Sequence[RecordedEvent]) -> Outcome:
+    """The outcome of an accepted command, rebuilt from all the events that it caused, in order."""
+    first, last = events[0], events[-1]
+    metadata = read_metadata(first)
+    return Outcome(
+        code=accepted_code(first.revision),
+        digest=bytes.fromhex(str(metadata["command_digest"])),
+        received_at=datetime.fromisoformat(str(metadata["received_at"])),
+        revision=last.revision,
+        position=last.position,
+        events=tuple(EventRef(event.id, event.type, event.revision) for event in events),
+        persisted_at=last.recorded_at,
+    )
+
+
+def accepted_code(first_revision: int) -> int:
+    """201 for the first event of a device, 200 for any other."""
+    return CREATED if first_revision == 0 else APPLIED
+
+
+class StateCodec:
+    """Writes the states of one kind of aggregate as JSON, for snapshots and for the read cache."""
+
+    @staticmethod
+    @cache
+    def of(decider: Decider[Any]) -> "StateCodec":
+        """The codec for this decider's states; built once."""
+        return StateCodec(decider)
+
+    def __init__(self, decider: Decider[Any]) -> None:
+        """Prefer :meth:`of`: building one is slow."""
+        self._adapter: TypeAdapter[Any] = TypeAdapter(decider.state_type)
+
+    def to_json(self, state: object) -> bytes:
+        """The state as JSON."""
+        return self._adapter.dump_json(state)
+
+    def from_json(self, data: bytes) -> Any:  # noqa: ANN401 - the decider's own state type
+        """The state that :meth:`to_json` wrote.
+
+        Raises:
+            ValidationError: it was written by another version of the state.
+        """
+        return self._adapter.validate_json(data)
+
+    def to_document(self, state: object) -> Document:
+        """The state as a JSON object."""
+        return cast("Document", self._adapter.dump_python(state, mode="json"))

@@ -1,0 +1,1 @@
+"""The domain: pure, no I/O, no clock. ``DECIDERS`` is the one list of aggregates."""

@@ -1,0 +1,167 @@
+"""The frozen records that travel through the gateway."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from pydantic import JsonValue
+
+from gateway.domain.decider import Command, Decider, Role
+from gateway.errors import Refusal
+
+NO_STREAM = -1
+"""The revision of a stream that does not exist, as an append expects it."""
+
+
+class WaitFor(StrEnum):
+    """When an accepted command is acknowledged."""
+
+    PERSISTED = "persisted"
+    PROJECTED = "projected"
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyTo:
+    """Where an acknowledgement goes, and the sender's Correlation Data, which comes back unchanged."""
+
+    topic: str
+    correlation: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A command as the gateway received it, in its envelope.
+
+    Attributes:
+        key: id of the first event that it would cause; its outcome is remembered under it.
+        command_id: the sender's id, or one that the gateway made.
+        sender_gave_id: whether copies of it can be recognised.
+        actor, device, name: from the topic.
+        role: what the actor is to the device; ``None`` for a stranger.
+        command: the validated command; ``None`` where ``refusal`` says why there is none.
+        decider: the aggregate that the command is for; ``None`` for an unknown command.
+        refusal: the intake's verdict, where it already refused.
+        digest: 16 bytes that stand for the content; another content under the same id is refused.
+        received_at: when the broker delivered it, UTC.
+    """
+
+    key: UUID
+    command_id: str
+    sender_gave_id: bool
+    actor: str
+    device: str
+    name: str
+    role: Role | None
+    command: Command | None
+    decider: Decider[Any] | None
+    refusal: Refusal | None
+    digest: bytes
+    received_at: datetime
+    reply: ReplyTo
+    issued_at: datetime | None = None
+    expires_at: datetime | None = None
+    expected_revision: int | None = None
+    wait_for: WaitFor = WaitFor.PERSISTED
+    dry_run: bool = False
+    correlation_id: str | None = None
+    traceparent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event on its way to the store: ids fixed, already bytes."""
+
+    id: UUID
+    type: str
+    data: bytes
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedEvent:
+    """An event in the store.
+
+    Attributes:
+        position: its place in the whole log; grows from event to event.
+        stream: for example ``device-pump-7``.
+        revision: its place in the stream, from 0.
+        recorded_at: when the store wrote it, UTC.
+        data, metadata: UTF-8 JSON.
+    """
+
+    position: int
+    stream: str
+    revision: int
+    recorded_at: datetime
+    id: UUID
+    type: str
+    data: bytes
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What the store says of an append.
+
+    Attributes:
+        positions: of each event, in order.
+        recorded_at: when they were written, UTC.
+    """
+
+    positions: tuple[int, ...]
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An aggregate's state as of a revision: disposable, rebuilt from the stream at will."""
+
+    revision: int
+    state: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class EventRef:
+    """An event as an acknowledgement names it; ``data`` only in a dry run."""
+
+    id: UUID
+    type: str
+    revision: int
+    data: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorDetail:
+    """Why a command was refused, as the sender is told."""
+
+    type: str
+    message: str
+    field: str | None = None
+    value: JsonValue = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The gateway's verdict on a command: the same for every copy of it, for ever.
+
+    Attributes:
+        code: as in the protocol's table.
+        digest: of the content that it was given for.
+        received_at: when the first copy came, UTC.
+        revision: of the device after it; ``None`` where the device does not exist.
+        position: of the command's last event in the log.
+        persisted_at: when its events or the verdict itself became durable, UTC.
+        retry_after_ms: set on a transient verdict, which is never remembered.
+    """
+
+    code: int
+    digest: bytes
+    received_at: datetime
+    revision: int | None = None
+    position: int | None = None
+    events: tuple[EventRef, ...] = ()
+    error: ErrorDetail | None = None
+    persisted_at: datetime | None = None
+    retry_after_ms: int | None = None

@@ -1,0 +1,152 @@
+"""What the gateway needs from outside, as protocols. Each says what it promises and what it raises."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class MessageProperties:
+    """The MQTT 5 properties that the gateway reads or writes; all empty from and for a 3.1.1 client.
+
+    Attributes:
+        expiry: Message Expiry Interval in seconds, what is left of it when the broker delivers.
+    """
+
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    content_type: str | None = None
+    expiry: int | None = None
+    user: tuple[tuple[str, str], ...] = ()
+
+
+NO_PROPERTIES = MessageProperties()
+
+
+class Delivery(Protocol):
+    """A message from the broker, not yet acknowledged."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def retain(self) -> bool: ...
+    @property
+    def redelivered(self) -> bool:
+        """Whether the broker says that it may have delivered it before (DUP)."""
+        ...
+
+    @property
+    def properties(self) -> MessageProperties: ...
+
+    def acknowledge(self) -> None:
+        """Let the broker forget it (PUBACK), in the order of receipt.
+
+        Does nothing if the connection that it came on is gone: the broker delivers it again on the next.
+        """
+        ...
+
+
+class Publisher(Protocol):
+    """Sends messages to the broker."""
+
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, properties: MessageProperties = NO_PROPERTIES
+    ) -> "asyncio.Future[None]":
+        """Hand a message over with QoS 1, without waiting.
+
+        The future is done when the broker has it. It fails with :class:`~gateway.errors.LinkLost` at once while there is no
+        connection, or when the connection ends first; with :class:`~gateway.errors.PublishRefused` when the broker refuses.
+        A future that nobody awaits raises no complaint.
+        """
+        ...
+
+
+class EventStore(Protocol):
+    """The event log: streams of events with revisions, all of them in one order of positions.
+
+    Every method raises :class:`~gateway.errors.StoreUnavailable` while the store is away.
+    """
+
+    @property
+    def log_id(self) -> str:
+        """Identity of this log: a checkpoint of another log is worth nothing here."""
+        ...
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        """Write all the events, or none, behind the revision ``expected`` (``NO_STREAM`` for a new stream).
+
+        Durable on return: after fsync, or after the cluster has committed. At least one event.
+        The same events at the same place again are recognised by their ids and answered as the first time.
+
+        Raises:
+            WrongExpectedRevision: the stream is elsewhere; nothing was written.
+            StoreUnavailable: whether it was written is unknown; the same call again finds out.
+        """
+        ...
+
+    async def read_stream(
+        self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000
+    ) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
+        ...
+
+    async def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order."""
+        ...
+
+    def subscribe(self, *, after: int) -> AsyncIterator[Sequence[RecordedEvent]]:
+        """Every event with a position over ``after``, in order, without gap or repeat, in batches, for ever.
+
+        Catches up from the log, then goes live; a slow reader falls back to catching up, at its own pace.
+        """
+        ...
+
+    async def head(self) -> int:
+        """Position of the last event; 0 for an empty log. Positions start at 1 or above."""
+        ...
+
+    async def load_snapshot(self, stream: str) -> Snapshot | None:
+        """The newest snapshot of a stream, where there is a readable one."""
+        ...
+
+    async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot in place of the older one."""
+        ...
+
+
+class Outcomes(Protocol):
+    """The memory of what became of every command id. Raises :class:`~gateway.errors.StoreUnavailable`."""
+
+    async def find(self, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+        """The outcomes of those of these commands that are known, accepted and refused alike."""
+        ...
+
+    async def remember(self, outcomes: Mapping[UUID, Outcome]) -> None:
+        """Keep verdicts that left no events in the log; durable on return.
+
+        Accepted commands need not be told: their events are the memory.
+        """
+        ...
+
+    async def prune(self, before: datetime) -> int:
+        """Forget what :meth:`remember` kept before this time; how many."""
+        ...
+
+
+class Clock(Protocol):
+    """The time, so that tests can set it."""
+
+    def now(self) -> datetime:
+        """Now, aware, in UTC."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never jump."""
+        ...
