@@ -1,7 +1,7 @@
 """Events, metadata and states to bytes and back.
 
-Old events load for ever: one that was written with an older schema version passes through its upcasters first. A type that
-this gateway does not know, or data that it cannot read, becomes an :class:`UnknownEvent`, never an exception.
+Old events load for ever: one that was written with an older schema version passes through its upcasters first. A type
+that this gateway does not know, or data that it cannot read, becomes an :class:`UnknownEvent`, never an exception.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,6 @@ class EventCodec:
     """Reads and writes the events of one catalogue."""
 
     def __init__(self, catalogue: Catalogue, upcasters: Mapping[tuple[str, int], Upcaster] = UPCASTERS) -> None:
-        """Take the catalogue of known events and the upcasters for their older versions."""
         self._catalogue = catalogue
         self._upcasters = upcasters
 
@@ -125,7 +124,6 @@ class StateCodec:
         return StateCodec(decider)
 
     def __init__(self, decider: Decider[Any]) -> None:
-        """Prefer :meth:`of`: building one is slow."""
         self._adapter: TypeAdapter[Any] = TypeAdapter(decider.state_type)
 
     def to_json(self, state: object) -> bytes:

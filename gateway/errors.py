@@ -1,22 +1,22 @@
 """Everything that can go wrong, in one tree.
 
-    GatewayError
-    ├── Refusal                  the sender's doing: becomes an acknowledgement
-    │   ├── BadEnvelope      400   ├── NotPermitted     403   ├── NotFound        404
-    │   ├── IdConflict       409   ├── Gone             410   ├── WrongRevision   412
-    │   ├── TooLarge         413   ├── Invalid          422
-    │   └── Deferral               transient: send again with the same id, never remembered
-    │       ├── TimedOut     408   ├── TooFast          429
-    │       ├── Fault        500   └── Overloaded       503
-    ├── Unavailable              the world's doing: retried
-    │   ├── StoreUnavailable
-    │   │   └── StorageFull
-    │   └── LinkLost
-    ├── PublishRefused           the broker will not take this message, now or later
-    ├── UnreadableTopic          a delivery that names no actor, device or command
-    ├── WrongExpectedRevision    somebody else appended first
-    ├── StateError               the state directory cannot be used (exit status 78)
-    └── SettingsError            the settings cannot be used (exit status 78)
+GatewayError
+├── Refusal                  the sender's doing: becomes an acknowledgement
+│   ├── BadEnvelope      400   ├── NotPermitted     403   ├── NotFound        404
+│   ├── IdConflict       409   ├── Gone             410   ├── WrongRevision   412
+│   ├── TooLarge         413   ├── Invalid          422
+│   └── Deferral               transient: send again with the same id, never remembered
+│       ├── TimedOut     408   ├── TooFast          429
+│       ├── Fault        500   └── Overloaded       503
+├── Unavailable              the world's doing: retried
+│   ├── StoreUnavailable
+│   │   └── StorageFull
+│   └── LinkLost
+├── PublishRefused           the broker will not take this message, now or later
+├── UnreadableTopic          a delivery that names no actor, device or command
+├── WrongExpectedRevision    somebody else appended first
+├── StateError               the state directory cannot be used (exit status 78)
+└── SettingsError            the settings cannot be used (exit status 78)
 """
 
 from typing import ClassVar

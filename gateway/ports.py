@@ -61,9 +61,9 @@ class Publisher(Protocol):
     ) -> "asyncio.Future[None]":
         """Hand a message over with QoS 1, without waiting.
 
-        The future is done when the broker has it. It fails with :class:`~gateway.errors.LinkLost` at once while there is no
-        connection, or when the connection ends first; with :class:`~gateway.errors.PublishRefused` when the broker refuses.
-        A future that nobody awaits raises no complaint.
+        The future is done when the broker has it. It fails with :class:`~gateway.errors.LinkLost` at once while there is
+        no connection, or when the connection ends first; with :class:`~gateway.errors.PublishRefused` when the broker
+        refuses. A future that nobody awaits raises no complaint.
         """
         ...
 
@@ -91,9 +91,7 @@ class EventStore(Protocol):
         """
         ...
 
-    async def read_stream(
-        self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000
-    ) -> Sequence[RecordedEvent]:
+    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
         """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
         ...
 

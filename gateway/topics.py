@@ -18,10 +18,9 @@ class CommandTopic:
 
 
 class Topics:
-    """The topics below one root, such as ``edge/gw1``."""
+    """The topics below one root, one or several levels such as ``edge/gw1``."""
 
     def __init__(self, root: str) -> None:
-        """Take the root, one or several topic levels without wildcards."""
         self.root = root
         self.commands = f"{root}/cmd/+/+/+"
         self.deadletter = f"{root}/deadletter"
@@ -38,11 +37,9 @@ class Topics:
         """
         levels = topic.removeprefix(self._command_prefix).split("/")
         if not topic.startswith(self._command_prefix) or len(levels) != _COMMAND_LEVELS:
-            msg = "a command topic is {root}/cmd/{actor}/{device}/{command}"
-            raise UnreadableTopic(msg)
+            raise UnreadableTopic("a command topic is {root}/cmd/{actor}/{device}/{command}")
         if not all(map(is_name, levels)):
-            msg = "each of actor, device and command is 1 to 64 of A-Z a-z 0-9 . _ : - and starts with a letter or digit"
-            raise UnreadableTopic(msg)
+            raise UnreadableTopic("actor, device and command are each 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first")
         return CommandTopic(*levels)
 
     def command(self, actor: str, device: str, command: str) -> str:
@@ -56,7 +53,7 @@ class Topics:
     def may_answer_on(self, topic: str, actor: str) -> bool:
         """Whether a Response Topic lies in the actor's own acknowledgement subtree."""
         below = topic.removeprefix(f"{self.root}/ack/{actor}/")
-        return below != topic and below != "" and not {"+", "#"} & set(below)
+        return below not in {topic, ""} and not {"+", "#"} & set(below)
 
     def state(self, device: str) -> str:
         """The device's retained state."""

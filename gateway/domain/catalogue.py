@@ -22,8 +22,7 @@ class Catalogue:
         collections: set[str] = set()
         for decider in self._deciders:
             if "-" in decider.category:
-                msg = f"category {decider.category!r} must not contain '-'"
-                raise ValueError(msg)
+                raise ValueError(f"category {decider.category!r} must not contain '-'")
             names = [
                 ("category", decider.category, self._categories),
                 ("collection", decider.collection, collections),
@@ -32,8 +31,7 @@ class Catalogue:
             ]
             for kind, name, taken in names:
                 if name in taken:
-                    msg = f"{kind} {name!r} is claimed twice"
-                    raise ValueError(msg)
+                    raise ValueError(f"{kind} {name!r} is claimed twice")
             self._categories[decider.category] = decider
             collections.add(decider.collection)
             self._commands |= {command.name: (command, decider) for command in decider.commands}
