@@ -61,8 +61,8 @@ class Publisher(Protocol):
     ) -> "asyncio.Future[None]":
         """Hand a message over with QoS 1, without waiting.
 
-        The future is done when the broker has it. It fails with :class:`~gateway.errors.LinkLost` at once while there is
-        no connection, or when the connection ends first; with :class:`~gateway.errors.PublishRefused` when the broker
+        The future is done when the broker has it. It fails with :class:`~gateway.errors.LinkLost` at once while there
+        is no connection, or when the connection ends first; with :class:`~gateway.errors.PublishRefused` when the broker
         refuses. A future that nobody awaits raises no complaint.
         """
         ...
