@@ -138,6 +138,18 @@ class Outcomes(Protocol):
         ...
 
 
+class Cursors(Protocol):
+    """Small durable numbers: how far something has come in the log. Raises :class:`~gateway.errors.StoreUnavailable`."""
+
+    async def load_cursor(self, name: str) -> int | None:
+        """The position last saved under this name."""
+        ...
+
+    async def save_cursor(self, name: str, position: int) -> None:
+        """Keep a position; durable on return."""
+        ...
+
+
 class Clock(Protocol):
     """The time, so that tests can set it."""
 
