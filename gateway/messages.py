@@ -115,6 +115,20 @@ class Appended:
 
 
 @dataclass(frozen=True, slots=True)
+class Aggregate:
+    """An aggregate as of a revision.
+
+    Attributes:
+        state: of the decider's own type.
+        degraded: why it takes no commands: its stream holds an event that this gateway cannot read.
+    """
+
+    state: Any
+    revision: int = NO_STREAM
+    degraded: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """An aggregate's state as of a revision: disposable, rebuilt from the stream at will."""
 
@@ -165,3 +179,15 @@ class Outcome:
     error: ErrorDetail | None = None
     persisted_at: datetime | None = None
     retry_after_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one copy of a command is told.
+
+    Attributes:
+        duplicate: whether this copy had no effect because an earlier one was settled.
+    """
+
+    outcome: Outcome
+    duplicate: bool = False

@@ -1,0 +1,67 @@
+"""An answer becomes an acknowledgement: its topic, its JSON and its MQTT properties. Pure."""
+
+from typing import Any, Final
+
+import orjson
+
+from gateway.messages import Answer, ErrorDetail, EventRef, Request
+from gateway.ports import MessageProperties
+
+_ACCEPTED: Final = frozenset({200, 201, 204})
+_DEFERRED: Final = frozenset({202, 408, 429, 500, 503})
+
+
+def status_of(code: int) -> str:
+    """The word for a code: accepted, deferred (transient, or not settled yet) or rejected."""
+    return "accepted" if code in _ACCEPTED else "deferred" if code in _DEFERRED else "rejected"
+
+
+def acknowledgement(
+    request: Request, answer: Answer, *, gateway: str, epoch: int
+) -> tuple[str, bytes, MessageProperties]:
+    """Topic, payload and properties of the acknowledgement of one copy of a command."""
+    outcome = answer.outcome
+    status = status_of(outcome.code)
+    body: dict[str, Any] = {
+        "command_id": request.command_id,
+        "device": request.device,
+        "command": request.name,
+        "actor": request.actor,
+        "status": status,
+        "code": outcome.code,
+        "duplicate": answer.duplicate,
+        "dedupe": "stored" if request.sender_gave_id else "none",
+        "revision": outcome.revision,
+        "position": outcome.position,
+        "events": [_event(event) for event in outcome.events],
+        "received_at": outcome.received_at,
+        "persisted_at": outcome.persisted_at,
+        "gateway": gateway,
+        "epoch": epoch,
+    }
+    if request.dry_run:
+        body["dry_run"] = True
+    if outcome.error is not None:
+        body["error"] = _error(outcome.error)
+    if outcome.retry_after_ms is not None:
+        body["retry_after_ms"] = outcome.retry_after_ms
+    properties = MessageProperties(
+        correlation_data=request.reply.correlation,
+        content_type="application/json",
+        user=(("status", status), ("code", str(outcome.code))),
+    )
+    return request.reply.topic, orjson.dumps(body, option=orjson.OPT_UTC_Z), properties
+
+
+def _event(event: EventRef) -> dict[str, Any]:
+    told: dict[str, Any] = {"id": event.id, "type": event.type, "revision": event.revision}
+    if event.data is not None:
+        told["data"] = event.data
+    return told
+
+
+def _error(error: ErrorDetail) -> dict[str, Any]:
+    told: dict[str, Any] = {"type": error.type, "message": error.message}
+    if error.field is not None:
+        told |= {"field": error.field, "value": error.value}
+    return told

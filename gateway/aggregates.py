@@ -1,0 +1,101 @@
+"""The current state of each device: loaded from its stream, kept in a bounded cache."""
+
+from collections import OrderedDict
+from typing import Any, Final
+
+import structlog
+from pydantic import ValidationError
+
+from gateway import __version__
+from gateway.codec import EventCodec, StateCodec, UnknownEvent
+from gateway.domain.decider import Decider
+from gateway.errors import StoreUnavailable
+from gateway.messages import NO_STREAM, Aggregate, Snapshot
+from gateway.ports import EventStore
+
+log = structlog.get_logger()
+
+PAGE: Final = 1_000
+
+
+class Aggregates:
+    """Loads aggregates and remembers the most recently used ones.
+
+    Attributes:
+        capacity: how many are remembered.
+        snapshot_every: a snapshot is kept each time that a stream has grown by so many events.
+    """
+
+    def __init__(self, store: EventStore, codec: EventCodec, *, capacity: int, snapshot_every: int) -> None:
+        self._store = store
+        self._codec = codec
+        self._capacity = capacity
+        self._snapshot_every = snapshot_every
+        self._cached: OrderedDict[str, Aggregate] = OrderedDict()
+
+    async def load(self, decider: Decider[Any], stream: str) -> Aggregate:
+        """The aggregate as far as this gateway knows it; an append at its revision proves whether that is current."""
+        aggregate = self._cached.get(stream)
+        if aggregate is None:
+            aggregate = await self._read(decider, stream)
+            self._remember(stream, aggregate)
+        else:
+            self._cached.move_to_end(stream)
+        return aggregate
+
+    def forget(self, stream: str) -> None:
+        """Read it anew the next time."""
+        self._cached.pop(stream, None)
+
+    async def advance(self, decider: Decider[Any], stream: str, aggregate: Aggregate) -> None:
+        """Put the state in that follows from what has just been appended."""
+        before = self._cached.get(stream)
+        self._remember(stream, aggregate)
+        grown_from = before.revision if before is not None else NO_STREAM
+        if grown_from // self._snapshot_every != aggregate.revision // self._snapshot_every and grown_from != NO_STREAM:
+            await self._keep_snapshot(decider, stream, aggregate)
+
+    def _remember(self, stream: str, aggregate: Aggregate) -> None:
+        self._cached[stream] = aggregate
+        self._cached.move_to_end(stream)
+        if len(self._cached) > self._capacity:
+            self._cached.popitem(last=False)
+
+    async def _read(self, decider: Decider[Any], stream: str) -> Aggregate:
+        aggregate = await self._from_snapshot(decider, stream) or Aggregate(decider.initial)
+        while page := await self._store.read_stream(stream, after=aggregate.revision, limit=PAGE):
+            state, degraded = aggregate.state, aggregate.degraded
+            for recorded in page:
+                event = self._codec.decode(recorded)
+                if isinstance(event, UnknownEvent):
+                    degraded = degraded or f"revision {recorded.revision}, {event.type}: {event.reason}"
+                else:
+                    state = decider.evolve(state, event)
+            aggregate = Aggregate(state, page[-1].revision, degraded)
+            if len(page) < PAGE:
+                break
+        return aggregate
+
+    async def _from_snapshot(self, decider: Decider[Any], stream: str) -> Aggregate | None:
+        snapshot = await self._store.load_snapshot(stream)
+        if snapshot is None:
+            return None
+        # a snapshot is only as good as the code that folded it, so another version's is not used
+        version, _, state = snapshot.state.partition(b"\n")
+        if version.decode() != __version__:
+            return None
+        try:
+            return Aggregate(StateCodec.of(decider).from_json(state), snapshot.revision)
+        except ValidationError as error:
+            log.warning("snapshot_unreadable", stream=stream, errors=error.error_count())
+            return None
+
+    async def _keep_snapshot(self, decider: Decider[Any], stream: str, aggregate: Aggregate) -> None:
+        if aggregate.degraded is not None:
+            return
+        state = f"{__version__}\n".encode() + StateCodec.of(decider).to_json(aggregate.state)
+        try:
+            await self._store.save_snapshot(stream, Snapshot(aggregate.revision, state))
+        except StoreUnavailable as error:
+            # it only saves time at the next load: the command is settled without it
+            log.warning("snapshot_not_kept", stream=stream, error=str(error))

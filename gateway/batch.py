@@ -1,0 +1,171 @@
+"""A batch of commands for one device is decided in order, each on the state that the one before it leaves. Pure."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+import orjson
+
+from gateway.codec import accepted_code
+from gateway.domain.decider import Context, Decider, Event
+from gateway.errors import Deferral, Fault, Gone, IdConflict, Refusal, WrongRevision
+from gateway.ids import event_id
+from gateway.messages import NO_STREAM, Aggregate, Answer, Appended, ErrorDetail, EventRef, NewEvent, Outcome, Request
+
+UNCHANGED: Final = 204
+
+Encode = Callable[[Sequence[Event], Request], Sequence[NewEvent]]
+"""Turns what a command caused into events with ids, as bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A verdict whose events, if any, are not in the log yet."""
+
+    request: Request
+    outcome: Outcome
+    events: Sequence[NewEvent] = ()
+
+
+class Batch:
+    """Collects verdicts, and the events to append for them.
+
+    Attributes:
+        aggregate: as it will be once the events are appended.
+        events: what to append, in order; none if nothing changes.
+    """
+
+    def __init__(
+        self,
+        decider: Decider[Any] | None,
+        aggregate: Aggregate,
+        known: Mapping[UUID, Outcome],
+        encode: Encode,
+        now: datetime,
+    ) -> None:
+        self.aggregate = aggregate
+        self.events: list[NewEvent] = []
+        self._decider = decider
+        self._outcomes = dict(known)
+        self._encode = encode
+        self._now = now
+        self._drafts: dict[UUID, _Draft] = {}
+        self._rehearsed: dict[UUID, Outcome] = {}
+
+    def add(self, request: Request) -> None:
+        """Decide one more command, unless it is a copy of one that is settled or stands earlier in this batch."""
+        if request.dry_run:
+            self._rehearsed[request.key] = self._rehearse(request)
+        elif request.key not in self._outcomes and request.key not in self._drafts:
+            self._drafts[request.key] = self._draft(request)
+
+    def settle(self, appended: Appended | None) -> Mapping[UUID, Outcome]:
+        """Take note of what the append says; returns the verdicts that nothing but our own memory can give again."""
+        at = 0
+        to_remember: dict[UUID, Outcome] = {}
+        for key, draft in self._drafts.items():
+            outcome = draft.outcome
+            if draft.events and appended is not None:
+                at += len(draft.events)
+                outcome = replace(outcome, position=appended.positions[at - 1], persisted_at=appended.recorded_at)
+            elif draft.request.sender_gave_id and outcome.retry_after_ms is None:
+                outcome = to_remember[key] = replace(outcome, persisted_at=self._now)
+            self._outcomes[key] = outcome
+        return to_remember
+
+    def answer(self, request: Request) -> Answer:
+        """What this copy is told, once the batch is settled."""
+        if request.dry_run:
+            return Answer(self._rehearsed[request.key])
+        outcome = self._outcomes[request.key]
+        if outcome.digest != request.digest:
+            reused = IdConflict(f"command id {request.command_id} was used before, with other content")
+            return Answer(refused(reused, request))
+        draft = self._drafts.get(request.key)
+        return Answer(outcome, duplicate=draft is None or draft.request is not request)
+
+    def _draft(self, request: Request) -> _Draft:
+        try:
+            decided = self._decide(request)
+        except Refusal as refusal:
+            return _Draft(request, refused(refusal, request, self._revision))
+        events = self._encode(decided, request)
+        outcome = self._accepted(request, decided)
+        self._advance(decided)
+        self.events += events
+        return _Draft(request, outcome, events)
+
+    def _rehearse(self, request: Request) -> Outcome:
+        """The outcome that the command would have, with the events themselves and without any effect."""
+        try:
+            decided = self._decide(request)
+        except Refusal as refusal:
+            return refused(refusal, request, self._revision)
+        outcome = self._accepted(request, decided)
+        shown = zip(outcome.events, decided, strict=True)
+        return replace(
+            outcome,
+            revision=self._revision,
+            events=tuple(replace(ref, data=orjson.loads(event.model_dump_json())) for ref, event in shown),
+        )
+
+    def _decide(self, request: Request) -> tuple[Event, ...]:
+        if request.refusal is not None:
+            raise request.refusal
+        if request.expires_at is not None and request.expires_at <= self._now:
+            raise Gone(f"expired at {request.expires_at.isoformat()}")
+        if self.aggregate.degraded is not None:
+            raise Fault(f"{request.device} is degraded: {self.aggregate.degraded}", type="device-degraded")
+        if request.expected_revision is not None and request.expected_revision != self.aggregate.revision:
+            raise WrongRevision(
+                f"{request.device} is at revision {self.aggregate.revision}, not {request.expected_revision}",
+                field="expected_revision",
+                value=request.expected_revision,
+            )
+        if self._decider is None or request.command is None or request.role is None:
+            raise Fault("the command was neither refused nor understood")
+        context = Context(request.received_at, request.actor, request.role)
+        return self._decider.decide(request.command, self.aggregate.state, context)
+
+    def _accepted(self, request: Request, decided: Sequence[Event]) -> Outcome:
+        revision = self.aggregate.revision
+        return Outcome(
+            code=accepted_code(revision + 1) if decided else UNCHANGED,
+            digest=request.digest,
+            received_at=request.received_at,
+            revision=revision + len(decided),
+            events=tuple(
+                EventRef(
+                    event_id(request.actor, request.device, request.command_id, index) if index else request.key,
+                    type(event).__name__,
+                    revision + 1 + index,
+                )
+                for index, event in enumerate(decided)
+            ),
+        )
+
+    def _advance(self, decided: Sequence[Event]) -> None:
+        if self._decider is not None and decided:
+            self.aggregate = replace(
+                self.aggregate,
+                state=self._decider.fold(decided, self.aggregate.state),
+                revision=self.aggregate.revision + len(decided),
+            )
+
+    @property
+    def _revision(self) -> int | None:
+        return self.aggregate.revision if self.aggregate.revision != NO_STREAM else None
+
+
+def refused(refusal: Refusal, request: Request, revision: int | None = None) -> Outcome:
+    """The outcome that a refusal is told as."""
+    return Outcome(
+        code=refusal.code,
+        digest=request.digest,
+        received_at=request.received_at,
+        revision=revision,
+        error=ErrorDetail(refusal.type, refusal.message, refusal.field, refusal.value),
+        retry_after_ms=refusal.retry_after_ms if isinstance(refusal, Deferral) else None,
+    )

@@ -1,0 +1,85 @@
+"""The commands of one device become answers: known? load, decide, append, remember."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, Final
+
+import structlog
+
+from gateway.aggregates import Aggregates
+from gateway.batch import Batch, Encode
+from gateway.domain.catalogue import stream_of
+from gateway.domain.decider import Decider
+from gateway.errors import StoreUnavailable, WrongExpectedRevision
+from gateway.messages import Aggregate, Answer, Appended, NewEvent, Request
+from gateway.ports import Clock, EventStore, Outcomes
+
+log = structlog.get_logger()
+
+MAX_CONFLICTS: Final = 8
+"""How often a batch is decided again because somebody else appended first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """Settles commands: answers, or raises StoreUnavailable, after which the same call may be made again."""
+
+    store: EventStore
+    outcomes: Outcomes
+    aggregates: Aggregates
+    encode: Encode
+    clock: Clock
+
+    async def handle(self, requests: Sequence[Request]) -> list[Answer]:
+        """Settle the commands of one device in this order, in one write where possible; an answer for each.
+
+        Raises:
+            StoreUnavailable: some of them may have taken effect; the same call again finds out which.
+        """
+        answers: list[Answer] = []
+        for decider, group in _by_decider(requests):
+            answers += await self._settle(decider, group)
+        return answers
+
+    async def _settle(self, decider: Decider[Any] | None, requests: Sequence[Request]) -> list[Answer]:
+        keys = [request.key for request in requests if request.sender_gave_id]
+        stream = stream_of(decider, requests[0].device) if decider is not None else ""
+        for _ in range(MAX_CONFLICTS):
+            # 1. what was settled before keeps its outcome
+            known = await self.outcomes.find(keys) if keys else {}
+            # 2. decide the others, in order
+            aggregate = await self.aggregates.load(decider, stream) if decider is not None else Aggregate(None)
+            batch = Batch(decider, aggregate, known, self.encode, self.clock.now())
+            for request in requests:
+                batch.add(request)
+            # 3. append: from here on the accepted ones are durable
+            appended = None
+            if decider is not None and batch.events:
+                try:
+                    appended = await self._append(stream, aggregate.revision, batch.events)
+                except WrongExpectedRevision as conflict:
+                    log.info("append_conflict", stream=stream, expected=conflict.expected, actual=conflict.actual)
+                    continue
+                await self.aggregates.advance(decider, stream, batch.aggregate)
+            # 4. remember the others: a verdict that leaves no event must not be another one next time
+            if to_remember := batch.settle(appended):
+                await self.outcomes.remember(to_remember)
+            # 5. answer each copy
+            return [batch.answer(request) for request in requests]
+        raise StoreUnavailable(f"{stream}: somebody else appended first, {MAX_CONFLICTS} times in a row")
+
+    async def _append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        try:
+            return await self.store.append(stream, expected, events)
+        except BaseException:
+            # whatever happened, what is cached of this stream may be out of date
+            self.aggregates.forget(stream)
+            raise
+
+
+def _by_decider(requests: Sequence[Request]) -> Iterator[tuple[Decider[Any] | None, list[Request]]]:
+    """Runs of requests that concern one stream: nearly always all of them."""
+    for _, group in groupby(requests, key=lambda request: request.decider and request.decider.category):
+        run = list(group)
+        yield run[0].decider, run
