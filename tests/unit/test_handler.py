@@ -1,0 +1,291 @@
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+
+from gateway.access import Access, OperatorRule
+from gateway.aggregates import Aggregates
+from gateway.codec import EventCodec
+from gateway.domain import DECIDERS
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.decider import Context, Role
+from gateway.errors import StoreUnavailable
+from gateway.handler import Handler
+from gateway.intake import Intake
+from gateway.messages import Answer, Appended, NewEvent, Request, Snapshot
+from gateway.topics import Topics
+from tests.support.delivery import ROOT, command
+from tests.support.fixed_clock import FixedClock
+from tests.support.memory_outcomes import MemoryOutcomes
+from tests.support.memory_store import MemoryStore
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+CATALOGUE = Catalogue(DECIDERS)
+CODEC = EventCodec(CATALOGUE)
+INTAKE = Intake(Topics(ROOT), CATALOGUE, Access([OperatorRule(("alice",))]), max_payload=65_536)
+
+
+class Bench:
+    """A handler on stores in memory."""
+
+    def __init__(self, store: MemoryStore | None = None) -> None:
+        self.store = store or MemoryStore()
+        self.outcomes = MemoryOutcomes(self.store)
+        self.clock = FixedClock(NOW)
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all that is not in a store."""
+        aggregates = Aggregates(self.store, CODEC, capacity=10, snapshot_every=5)
+        self.handler = Handler(
+            self.store, self.outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), self.clock
+        )
+
+    def request(self, name: str, command_id: str | None = None, *, actor: str = "p", **data: Any) -> Request:
+        envelope = data.pop("envelope", {})
+        body = {"data": data, **envelope} | ({"command_id": command_id} if command_id else {})
+        body.setdefault("dry_run", False)
+        return INTAKE.read_command(command(actor, "p", name, body), self.clock.now())
+
+    async def send(self, name: str, command_id: str | None = None, **data: Any) -> Answer:
+        [answer] = await self.handler.handle([self.request(name, command_id, **data)])
+        return answer
+
+    async def types(self) -> list[str]:
+        return [event.type for event in await self.store.read_all(after=0)]
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def codes(answers: Sequence[Answer]) -> list[int]:
+    return [answer.outcome.code for answer in answers]
+
+
+async def test_the_first_event_of_a_device_is_answered_201_with_revision_and_position(bench: Bench) -> None:
+    answer = await bench.send("register", "c1", model="T")
+    assert answer.outcome.code == 201
+    assert answer.outcome.revision == 0
+    assert answer.outcome.position is not None
+    assert [event.type for event in answer.outcome.events] == ["DeviceRegistered"]
+    assert not answer.duplicate
+
+
+async def test_commands_that_wait_together_are_decided_in_order_on_each_others_effect(bench: Bench) -> None:
+    answers = await bench.handler.handle(
+        [
+            bench.request("register", "c1", model="T"),
+            bench.request("suspend", "c2", actor="alice"),
+            bench.request("report", "c3", properties={"rpm": 1}),
+            bench.request("resume", "c4", actor="alice"),
+            bench.request("report", "c5", properties={"rpm": 1}),
+        ]
+    )
+    assert codes(answers) == [201, 200, 422, 200, 200]
+    assert [answer.outcome.revision for answer in answers] == [0, 1, 1, 2, 3]
+    assert await bench.types() == ["DeviceRegistered", "DeviceSuspended", "DeviceResumed", "PropertiesReported"]
+
+
+async def test_each_command_of_a_batch_is_told_its_own_position(bench: Bench) -> None:
+    answers = await bench.handler.handle(
+        [bench.request("register", "c1", model="T"), bench.request("connect", "c2", firmware="2")]
+    )
+    recorded = await bench.store.read_all(after=0)
+    assert [answer.outcome.position for answer in answers] == [recorded[0].position, recorded[-1].position]
+    assert [event.type for event in answers[1].outcome.events] == ["DeviceConnected", "FirmwareChanged"]
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_copy_of_an_accepted_command_gets_the_original_answer(bench: Bench, restarted: bool) -> None:  # noqa: FBT001
+    original = await bench.send("register", "c1", model="T")
+    if restarted:
+        bench.restart()
+    bench.clock.advance(timedelta(days=400))
+    copy = await bench.send("register", "c1", model="T")
+    assert copy.duplicate
+    assert copy.outcome == original.outcome
+    assert await bench.types() == ["DeviceRegistered"]
+
+
+async def test_copies_in_one_batch_take_effect_once(bench: Bench) -> None:
+    request = bench.request("register", "c1", model="T")
+    answers = await bench.handler.handle([request, replace(request), replace(request)])
+    assert [answer.duplicate for answer in answers] == [False, True, True]
+    assert len({answer.outcome for answer in answers}) == 1
+    assert await bench.types() == ["DeviceRegistered"]
+
+
+async def test_a_refusal_sticks_even_when_the_state_would_allow_the_command_now(bench: Bench) -> None:
+    refused = await bench.send("connect", "c1")
+    assert refused.outcome.code == 404
+    await bench.send("register", "c2", model="T")
+    copy = await bench.send("connect", "c1")
+    assert copy.duplicate
+    assert copy.outcome == refused.outcome
+    assert (await bench.send("connect", "c3")).outcome.code == 200
+
+
+async def test_unchanged_sticks_too(bench: Bench) -> None:
+    await bench.send("register", "c1", model="T")
+    assert (await bench.send("disconnect", "c2")).outcome.code == 204
+    await bench.send("connect", "c3")
+    assert (await bench.send("disconnect", "c2")).outcome.code == 204
+    assert await bench.types() == ["DeviceRegistered", "DeviceConnected"]
+
+
+async def test_what_the_intake_refused_sticks_as_well(bench: Bench) -> None:
+    request = bench.request("register", "c1", model=7)
+    [refused] = await bench.handler.handle([request])
+    assert refused.outcome.code == 422
+    assert list(bench.outcomes.remembered) == [request.key]
+    other_content = await bench.send("register", "c1", model="T")
+    assert other_content.outcome.code == 409
+    assert await bench.types() == []
+
+
+async def test_a_copy_that_would_be_refused_today_still_gets_the_original_answer(bench: Bench) -> None:
+    expiry = {"expires_at": (NOW + timedelta(minutes=1)).isoformat()}
+    original = await bench.send("register", "c1", model="T", envelope=expiry)
+    bench.clock.advance(timedelta(hours=1))
+    copy = await bench.send("register", "c1", model="T", envelope=expiry)
+    assert copy == Answer(original.outcome, duplicate=True)
+
+
+async def test_the_same_id_with_other_content_is_refused_and_never_executed(bench: Bench) -> None:
+    original = await bench.send("register", "c1", model="T")
+    conflict = await bench.send("register", "c1", model="U")
+    assert conflict.outcome.code == 409
+    assert not conflict.duplicate
+    assert (await bench.send("register", "c1", model="T")).outcome == original.outcome
+    assert await bench.types() == ["DeviceRegistered"]
+
+
+async def test_two_actors_may_use_the_same_id(bench: Bench) -> None:
+    assert (await bench.send("register", "1", model="T")).outcome.code == 201
+    assert (await bench.send("suspend", "1", actor="alice")).outcome.code == 200
+
+
+async def test_commands_without_an_id_leave_no_memory(bench: Bench) -> None:
+    assert (await bench.send("connect")).outcome.code == 404
+    assert not bench.outcomes.remembered
+
+
+async def test_a_command_that_expired_while_it_waited_is_refused(bench: Bench) -> None:
+    expiry = {"expires_at": (NOW + timedelta(seconds=1)).isoformat()}
+    request = bench.request("register", "c1", model="T", envelope=expiry)
+    bench.clock.advance(timedelta(seconds=2))
+    assert codes(await bench.handler.handle([request])) == [410]
+
+
+@pytest.mark.parametrize(("expected", "code"), [(0, 200), (1, 412), (-1, 412)])
+async def test_the_expected_revision_must_match(bench: Bench, expected: int, code: int) -> None:
+    await bench.send("register", "c1", model="T")
+    answer = await bench.send("connect", "c2", envelope={"expected_revision": expected})
+    assert answer.outcome.code == code
+    assert answer.outcome.revision == (1 if code == 200 else 0)
+
+
+async def test_a_dry_run_shows_the_events_and_leaves_nothing_behind(bench: Bench) -> None:
+    dry = await bench.send("register", "c1", model="T", envelope={"dry_run": True})
+    assert dry.outcome.code == 201
+    [event] = dry.outcome.events
+    assert isinstance(event.data, dict)
+    assert event.data["model"] == "T"
+    assert dry.outcome.position is None
+    assert (await bench.send("connect", "c2", envelope={"dry_run": True})).outcome.code == 404
+    assert await bench.types() == []
+    assert not bench.outcomes.remembered
+    assert (await bench.send("register", "c1", model="T")).outcome.code == 201
+
+
+async def test_a_device_with_an_unreadable_event_takes_no_commands_and_others_go_on(bench: Bench) -> None:
+    await bench.send("register", "c1", model="T")
+    foreign = NewEvent(bench.request("connect", "x").key, "FromTheFuture", b"{}", b'{"v": 1}')
+    await bench.store.append("device-p", 0, [foreign])
+    bench.restart()
+    answer = await bench.send("connect", "c2")
+    assert answer.outcome.code == 500
+    assert answer.outcome.error is not None
+    assert answer.outcome.error.type == "device-degraded"
+    assert not bench.outcomes.remembered  # an upgrade may understand it
+    other = INTAKE.read_command(command("q", "q", "register", {"model": "T"}), NOW)
+    assert codes(await bench.handler.handle([other])) == [201]
+
+
+class Contended(MemoryStore):
+    """Somebody else appends to the stream just before the next append."""
+
+    rivals: list[NewEvent]
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        if self.rivals:
+            await super().append(stream, expected, [self.rivals.pop()])
+        return await super().append(stream, expected, events)
+
+
+async def test_after_a_conflict_the_command_is_decided_again_on_the_new_state() -> None:
+    store = Contended()
+    store.rivals = []
+    bench = Bench(store)
+    await bench.send("register", "c1", model="T")
+    suspend = bench.request("suspend", "rival", actor="alice")
+    assert suspend.decider is not None
+    assert suspend.command is not None
+    known = await bench.handler.aggregates.load(suspend.decider, "device-p")
+    decided = suspend.decider.decide(suspend.command, known.state, Context(NOW, "alice", Role.OPERATOR))
+    store.rivals = CODEC.encode(decided, suspend, "gw2")
+    assert (await bench.send("report", "c2", properties={"rpm": 1})).outcome.code == 422
+    assert await bench.types() == ["DeviceRegistered", "DeviceSuspended"]
+
+
+class LosesTheReply(MemoryStore):
+    """The append takes effect, but its reply does not arrive."""
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        await super().append(stream, expected, events)
+        raise StoreUnavailable("connection lost")
+
+
+async def test_an_append_whose_reply_was_lost_is_found_when_the_command_is_handled_again() -> None:
+    bench = Bench(LosesTheReply())
+    with pytest.raises(StoreUnavailable):
+        await bench.send("register", "c1", model="T")
+    again = await bench.send("register", "c1", model="T")
+    assert again.duplicate
+    assert again.outcome.code == 201
+    assert await bench.types() == ["DeviceRegistered"]
+
+
+async def test_long_streams_are_loaded_from_a_snapshot_and_what_came_after(bench: Bench) -> None:
+    await bench.send("register", "c0", model="T")
+    for number in range(1, 8):
+        await bench.send("report", f"c{number}", properties={"rpm": number})
+    snapshot = await bench.store.load_snapshot("device-p")
+    assert snapshot is not None
+    assert snapshot.revision == 5
+    bench.restart()
+    unchanged = await bench.send("report", "c8", properties={"rpm": 7})
+    assert unchanged.outcome.code == 204
+    assert unchanged.outcome.revision == 7
+
+
+async def test_a_snapshot_of_another_version_is_not_used(bench: Bench) -> None:
+    await bench.send("register", "c0", model="T")
+    await bench.store.save_snapshot("device-p", Snapshot(0, b"0.0.0\n{}"))
+    bench.restart()
+    assert (await bench.send("register", "c1", model="T")).outcome.code == 204
+
+
+async def test_cancelling_leaves_the_handler_usable(bench: Bench) -> None:
+    task = asyncio.create_task(bench.send("register", "c1", model="T"))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await bench.send("register", "c2", model="T")).outcome.code in {201, 204}

@@ -1,0 +1,270 @@
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from gateway.access import Access
+from gateway.batch import refused
+from gateway.domain import DECIDERS
+from gateway.domain.catalogue import Catalogue
+from gateway.errors import LinkLost, PublishRefused, StorageFull, StoreUnavailable, TimedOut
+from gateway.intake import Intake
+from gateway.messages import Answer, Outcome, Request
+from gateway.pipeline import Pipeline, PipelineParts
+from gateway.ports import NO_PROPERTIES, MessageProperties
+from gateway.rate import RateLimit
+from gateway.topics import Topics
+from tests.support.delivery import ROOT, FakeDelivery, command
+from tests.support.fixed_clock import FixedClock
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ACCEPTED = Outcome(201, b"", NOW, revision=0, position=1)
+
+Handle = Callable[[Sequence[Request]], Awaitable[list[Answer]]]
+
+
+class Script:
+    """Stands where the handler does, and does what the test says."""
+
+    def __init__(self, handle: Handle) -> None:
+        self.handle = handle
+
+
+class Broker:
+    """Collects what is published; each publish is confirmed, or fails, when the test says so."""
+
+    def __init__(self) -> None:
+        self.published: list[tuple[str, dict[str, Any], asyncio.Future[None]]] = []
+        self.confirms_at_once = True
+
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, properties: MessageProperties = NO_PROPERTIES
+    ) -> asyncio.Future[None]:
+        assert not retain
+        assert properties.content_type == "application/json"
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.confirms_at_once:
+            future.set_result(None)
+        self.published.append((topic, orjson.loads(payload), future))
+        return future
+
+    def codes(self) -> list[int]:
+        return [body["code"] for topic, body, _ in self.published if "/ack/" in topic]
+
+    def letters(self) -> list[str]:
+        return [body["reason"] for topic, body, _ in self.published if topic.endswith("/deadletter")]
+
+
+async def accept_all(requests: Sequence[Request]) -> list[Answer]:
+    return [Answer(ACCEPTED) for _ in requests]
+
+
+async def never_reached(_position: int, _timeout: float) -> None:
+    raise TimedOut("not yet")
+
+
+class Bench:
+    def __init__(self) -> None:
+        self.broker = Broker()
+        self.clock = FixedClock(NOW)
+        self.counters: Counter[str] = Counter()
+        self.pipeline: Pipeline
+
+    @asynccontextmanager
+    async def running(
+        self, handle: Handle = accept_all, *, rate: float = 0, reached: Any = never_reached
+    ) -> AsyncIterator[Pipeline]:
+        topics = Topics(ROOT)
+        parts = PipelineParts(
+            intake=Intake(topics, Catalogue(DECIDERS), Access(()), max_payload=1_000),
+            rate=RateLimit(rate, burst=1),
+            handler=Script(handle),  # type: ignore[arg-type]
+            publisher=self.broker,
+            clock=self.clock,
+            reached=reached,
+            epoch=lambda: 7,
+            gateway="gw1",
+            deadletter_topic=topics.deadletter,
+            patience=0.0,
+            batch=10,
+        )
+        async with asyncio.TaskGroup() as group:
+            self.pipeline = Pipeline(parts, group, self.counters)
+            yield self.pipeline
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def report(**envelope: Any) -> FakeDelivery:
+    return command("p", "p", "report", {"command_id": "c", "data": {"properties": {"rpm": 1}}, **envelope})
+
+
+async def test_a_delivery_is_acknowledged_only_after_its_answer_is_with_the_broker(bench: Bench) -> None:
+    bench.broker.confirms_at_once = False
+    delivery = report()
+    async with bench.running() as pipeline:
+        pipeline.accept(delivery)
+        while not bench.broker.published:
+            await asyncio.sleep(0)
+        assert delivery.acknowledged == 0
+        assert pipeline.in_flight == 1
+        bench.broker.published[0][2].set_result(None)
+        await pipeline.drained()
+    assert delivery.acknowledged == 1
+    assert bench.broker.codes() == [201]
+
+
+async def test_nothing_is_published_or_acknowledged_before_the_handler_has_settled_it(bench: Bench) -> None:
+    durable = asyncio.Event()
+
+    async def slow(requests: Sequence[Request]) -> list[Answer]:
+        await durable.wait()
+        return await accept_all(requests)
+
+    delivery = report()
+    async with bench.running(slow) as pipeline:
+        pipeline.accept(delivery)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert not bench.broker.published
+        assert delivery.acknowledged == 0
+        durable.set()
+        await pipeline.drained()
+    assert delivery.acknowledged == 1
+
+
+async def test_an_answer_that_the_broker_did_not_confirm_leaves_the_delivery_for_redelivery(bench: Bench) -> None:
+    bench.broker.confirms_at_once = False
+    delivery = report()
+    async with bench.running() as pipeline:
+        pipeline.accept(delivery)
+        while not bench.broker.published:
+            await asyncio.sleep(0)
+        bench.broker.published[0][2].set_exception(LinkLost("gone"))
+        await pipeline.drained()
+    assert delivery.acknowledged == 0
+    assert bench.counters["answers_not_confirmed"] == 1
+
+
+async def test_an_answer_that_the_broker_refuses_for_good_does_not_block_the_others(bench: Bench) -> None:
+    bench.broker.confirms_at_once = False
+    delivery = report()
+    async with bench.running() as pipeline:
+        pipeline.accept(delivery)
+        while not bench.broker.published:
+            await asyncio.sleep(0)
+        bench.broker.published[0][2].set_exception(PublishRefused("not authorised"))
+        await pipeline.drained()
+    assert delivery.acknowledged == 1
+    assert bench.counters["answers_refused_by_broker"] == 1
+
+
+async def test_a_topic_that_names_nobody_ends_in_the_dead_letter_topic(bench: Bench) -> None:
+    delivery = FakeDelivery(f"{ROOT}/cmd/p", b"hello")
+    async with bench.running() as pipeline:
+        pipeline.accept(delivery)
+        await pipeline.drained()
+    assert bench.broker.letters() == ["unreadable-topic"]
+    assert bench.broker.codes() == []
+    assert delivery.acknowledged == 1
+
+
+@pytest.mark.parametrize(("payload", "reason"), [(b"?", "not-json"), (b"x" * 1_001, "too-large")])
+async def test_what_cannot_be_parsed_is_both_answered_and_buried(bench: Bench, payload: bytes, reason: str) -> None:
+    delivery = command("p", "p", "report", payload)
+
+    async def refuse(requests: Sequence[Request]) -> list[Answer]:
+        return [Answer(refused(request.refusal, request)) for request in requests if request.refusal]
+
+    async with bench.running(refuse) as pipeline:
+        pipeline.accept(delivery)
+        await pipeline.drained()
+    assert bench.broker.letters() == [reason]
+    assert len(bench.broker.codes()) == 1
+    assert delivery.acknowledged == 1
+
+
+async def test_who_sends_too_fast_is_deferred_with_the_time_to_wait(bench: Bench) -> None:
+    first, second = report(), report()
+    async with bench.running(rate=4) as pipeline:
+        pipeline.accept(first)
+        pipeline.accept(second)
+        await pipeline.drained()
+    assert sorted(bench.broker.codes()) == [201, 429]
+    [deferred] = [body for _, body, _ in bench.broker.published if body["code"] == 429]
+    assert deferred["retry_after_ms"] == 250
+    assert first.acknowledged == second.acknowledged == 1
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("away"), StorageFull("disk full")])
+async def test_while_the_store_is_away_the_sender_is_told_to_send_again(bench: Bench, error: Exception) -> None:
+    async def away(_requests: Sequence[Request]) -> list[Answer]:
+        raise error
+
+    delivery = report()
+    async with bench.running(away) as pipeline:
+        pipeline.accept(delivery)
+        await pipeline.drained()
+    assert bench.broker.codes() == [503]
+    assert bench.broker.published[0][1]["retry_after_ms"] > 0
+    assert delivery.acknowledged == 1
+
+
+async def test_a_fault_of_ours_costs_only_the_command_that_met_it(bench: Bench) -> None:
+    async def faulty(requests: Sequence[Request]) -> list[Answer]:
+        if any(request.command_id == "bad" for request in requests):
+            raise RuntimeError("a bug")
+        return await accept_all(requests)
+
+    deliveries = [report(command_id=command_id) for command_id in ("first", "good", "bad", "fine")]
+    async with bench.running(faulty) as pipeline:
+        for delivery in deliveries:
+            pipeline.accept(delivery)
+        await pipeline.drained()
+    answers = {body["command_id"]: body["code"] for topic, body, _ in bench.broker.published if "/ack/" in topic}
+    assert answers == {"first": 201, "good": 201, "bad": 500, "fine": 201}
+    assert bench.broker.letters() == ["gateway-fault"]
+    assert all(delivery.acknowledged == 1 for delivery in deliveries)
+
+
+async def test_an_answer_waits_for_the_read_cache_where_the_sender_asks_for_it(bench: Bench) -> None:
+    projected = asyncio.Event()
+
+    async def reached(position: int, _timeout: float) -> None:
+        assert position == ACCEPTED.position
+        await projected.wait()
+
+    async with bench.running(reached=reached) as pipeline:
+        pipeline.accept(report(wait_for="projected"))
+        pipeline.accept(report(command_id="other"))
+        while not bench.broker.published:
+            await asyncio.sleep(0)
+        assert [body["command_id"] for _, body, _ in bench.broker.published] == ["other"]
+        projected.set()
+        await pipeline.drained()
+    assert bench.broker.codes() == [201, 201]
+
+
+async def test_a_read_cache_that_does_not_get_there_in_time_is_a_deferral(bench: Bench) -> None:
+    async with bench.running(reached=never_reached) as pipeline:
+        pipeline.accept(report(wait_for="projected"))
+        await pipeline.drained()
+    assert bench.broker.codes() == [408]
+
+
+async def test_after_stop_deliveries_are_left_to_the_broker(bench: Bench) -> None:
+    delivery = report()
+    async with bench.running() as pipeline:
+        pipeline.stop()
+        pipeline.accept(delivery)
+        await pipeline.drained()
+    assert delivery.acknowledged == 0
+    assert not bench.broker.published
