@@ -12,7 +12,18 @@ from gateway.codec import accepted_code
 from gateway.domain.decider import Context, Decider, Event
 from gateway.errors import Deferral, Fault, Gone, IdConflict, Refusal, WrongRevision
 from gateway.ids import event_id
-from gateway.messages import NO_STREAM, Aggregate, Answer, Appended, ErrorDetail, EventRef, NewEvent, Outcome, Request
+from gateway.messages import (
+    NO_STREAM,
+    Aggregate,
+    Answer,
+    Appended,
+    ErrorDetail,
+    EventRef,
+    NewEvent,
+    Outcome,
+    Request,
+    Verdict,
+)
 
 UNCHANGED: Final = 204
 
@@ -61,17 +72,20 @@ class Batch:
         elif request.key not in self._outcomes and request.key not in self._drafts:
             self._drafts[request.key] = self._draft(request)
 
-    def settle(self, appended: Appended | None) -> Mapping[UUID, Outcome]:
+    def settle(self, appended: Appended | None) -> Sequence[Verdict]:
         """Take note of what the append says; returns the verdicts that nothing but our own memory can give again."""
         at = 0
-        to_remember: dict[UUID, Outcome] = {}
+        to_remember: list[Verdict] = []
         for key, draft in self._drafts.items():
-            outcome = draft.outcome
+            request, outcome = draft.request, draft.outcome
             if draft.events and appended is not None:
                 at += len(draft.events)
                 outcome = replace(outcome, position=appended.positions[at - 1], persisted_at=appended.recorded_at)
-            elif draft.request.sender_gave_id and outcome.retry_after_ms is None:
-                outcome = to_remember[key] = replace(outcome, persisted_at=self._now)
+            elif request.sender_gave_id and outcome.retry_after_ms is None:
+                outcome = replace(outcome, persisted_at=self._now)
+                to_remember.append(
+                    Verdict(key, request.command_id, request.actor, request.device, request.name, outcome)
+                )
             self._outcomes[key] = outcome
         return to_remember
 

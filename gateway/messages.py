@@ -182,6 +182,23 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome together with the command that it was given to.
+
+    Attributes:
+        key: id of the first event that the command causes, or would have caused.
+        command_id, actor, device, command: the command, by its topic and its sender's id.
+    """
+
+    key: UUID
+    command_id: str
+    actor: str
+    device: str
+    command: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What one copy of a command is told.
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Snapshot
+from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Snapshot, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +62,8 @@ class Publisher(Protocol):
         """Hand a message over with QoS 1, without waiting.
 
         The future is done when the broker has it. It fails with :class:`~gateway.errors.LinkLost` at once while there
-        is no connection, or when the connection ends first; with :class:`~gateway.errors.PublishRefused` when the broker
-        refuses. A future that nobody awaits raises no complaint.
+        is no connection, or when the connection ends first; with :class:`~gateway.errors.PublishRefused` when the
+        broker refuses. A future that nobody awaits raises no complaint.
         """
         ...
 
@@ -86,7 +86,7 @@ class EventStore(Protocol):
         The same events at the same place again are recognised by their ids and answered as the first time.
 
         Raises:
-            WrongExpectedRevision: the stream is elsewhere; nothing was written.
+            WrongExpectedRevision: the stream is elsewhere, or one of the ids is: nothing was written.
             StoreUnavailable: whether it was written is unknown; the same call again finds out.
         """
         ...
@@ -126,8 +126,8 @@ class Outcomes(Protocol):
         """The outcomes of those of these commands that are known, accepted and refused alike."""
         ...
 
-    async def remember(self, outcomes: Mapping[UUID, Outcome]) -> None:
-        """Keep verdicts that left no events in the log; durable on return.
+    async def remember(self, verdicts: Sequence[Verdict]) -> None:
+        """Keep verdicts that left no events in the log; durable on return. The first one for a command stays.
 
         Accepted commands need not be told: their events are the memory.
         """
@@ -139,7 +139,7 @@ class Outcomes(Protocol):
 
 
 class Cursors(Protocol):
-    """Small durable numbers: how far something has come in the log. Raises :class:`~gateway.errors.StoreUnavailable`."""
+    """Durable positions: how far something has come in the log. Raises :class:`~gateway.errors.StoreUnavailable`."""
 
     async def load_cursor(self, name: str) -> int | None:
         """The position last saved under this name."""

@@ -5,7 +5,7 @@ from datetime import datetime
 from uuid import UUID
 
 from gateway.codec import outcome_of, read_metadata
-from gateway.messages import Outcome
+from gateway.messages import Outcome, Verdict
 from gateway.ports import EventStore
 
 
@@ -26,8 +26,9 @@ class MemoryOutcomes:
                 )
         return found
 
-    async def remember(self, outcomes: Mapping[UUID, Outcome]) -> None:
-        self.remembered |= outcomes
+    async def remember(self, verdicts: Sequence[Verdict]) -> None:
+        for verdict in verdicts:
+            self.remembered.setdefault(verdict.key, verdict.outcome)
 
     async def prune(self, before: datetime) -> int:
         old = [key for key, outcome in self.remembered.items() if outcome.received_at < before]

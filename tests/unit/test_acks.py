@@ -5,8 +5,8 @@ import orjson
 import pytest
 
 from gateway.acks import acknowledgement, status_of
-from gateway.errors import Invalid, TooFast
 from gateway.batch import refused
+from gateway.errors import Invalid, TooFast
 from gateway.messages import Answer, EventRef, Outcome, ReplyTo, Request
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -34,9 +34,7 @@ def body_of(answer: Answer) -> dict[str, object]:
 
 
 def test_an_acceptance_tells_what_happened_and_where() -> None:
-    outcome = Outcome(
-        200, b"", NOW, 4, 1093, (EventRef(UUID(int=1), "ConfigurationRequested", 4),), persisted_at=NOW
-    )
+    outcome = Outcome(200, b"", NOW, 4, 1093, (EventRef(UUID(int=1), "ConfigurationRequested", 4),), persisted_at=NOW)
     assert body_of(Answer(outcome)) == {
         "command_id": "c-1",
         "device": "pump-7",

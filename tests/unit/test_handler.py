@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import pytest
+from tests.support.memory_store import MemoryStore
 
 from gateway.access import Access, OperatorRule
 from gateway.aggregates import Aggregates
@@ -21,7 +22,6 @@ from gateway.topics import Topics
 from tests.support.delivery import ROOT, command
 from tests.support.fixed_clock import FixedClock
 from tests.support.memory_outcomes import MemoryOutcomes
-from tests.support.memory_store import MemoryStore
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = Catalogue(DECIDERS)
@@ -41,9 +41,7 @@ class Bench:
     def restart(self) -> None:
         """Forget all that is not in a store."""
         aggregates = Aggregates(self.store, CODEC, capacity=10, snapshot_every=5)
-        self.handler = Handler(
-            self.store, self.outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), self.clock
-        )
+        self.handler = Handler(self.store, self.outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), self.clock)
 
     def request(self, name: str, command_id: str | None = None, *, actor: str = "p", **data: Any) -> Request:
         envelope = data.pop("envelope", {})
