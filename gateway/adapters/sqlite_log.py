@@ -1,0 +1,117 @@
+"""The embedded event store."""
+
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Final
+
+from gateway.adapters.recent_events import DEFAULT_LIMITS, RecentEvents, RecentLimits
+from gateway.adapters.sqlite import Database
+from gateway.adapters.sqlite_append import Append, AppendWriter
+from gateway.adapters.sqlite_reader import SqliteReader
+from gateway.adapters.sqlite_worker import Work
+from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent, Snapshot
+
+PAGE: Final = 500
+"""The most events that a subscriber is given at once."""
+
+
+class SqliteLog:
+    """An event store in the gateway's own database; see :class:`~gateway.ports.EventStore`.
+
+    An event id that already stands elsewhere makes an append fail with WrongExpectedRevision, just as a revision that
+    is taken: in both cases the caller has to look again at what is there.
+    """
+
+    def __init__(self, database: Database, *, recent: RecentLimits = DEFAULT_LIMITS) -> None:
+        self._database = database
+        self._recent = RecentEvents(database.head, recent)
+        writer = AppendWriter()
+        self._append = Work(writer.write, undone=writer.forget, done=self._announce)
+
+    @property
+    def log_id(self) -> str:
+        """Identity of this log, made with the database."""
+        return self._database.log_id
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        """Write all the events, or none, behind the revision ``expected``.
+
+        Raises:
+            WrongExpectedRevision: the stream is elsewhere, or one of the ids is: nothing was written.
+            StoreUnavailable: the disk does not let it.
+            ValueError: there are no events.
+        """
+        if not events:
+            raise ValueError("an append needs at least one event")
+        return await self._database.writer.submit(self._append, Append(stream, expected, tuple(events)))
+
+    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
+        return await self._database.reader.call(
+            lambda connection: SqliteReader(connection).read_stream(stream, after=after, limit=limit)
+        )
+
+    async def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order."""
+        return await self._database.reader.call(
+            lambda connection: SqliteReader(connection).read_all(after=after, limit=limit)
+        )
+
+    async def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
+        """Every event with a position over ``after``, in order, without gap or repeat, for ever.
+
+        Raises:
+            StoreUnavailable: the disk does not let it read.
+        """
+        while True:
+            # taken before looking, so that what comes between looking and waiting is not missed
+            grown = self._recent.grown
+            events = self._recent.after(after, PAGE)
+            if events is None:
+                events = await self.read_all(after=after, limit=PAGE)
+            if events:
+                yield events
+                after = events[-1].position
+            else:
+                await grown.wait()
+
+    async def head(self) -> int:
+        """Position of the last event; 0 for an empty log."""
+        return self._recent.head
+
+    async def load_snapshot(self, stream: str) -> Snapshot | None:
+        """The newest snapshot of a stream, where there is one."""
+        row = await self._database.reader.call(
+            lambda connection: connection.execute(
+                "SELECT revision, state FROM snapshots WHERE stream = ?", (stream,)
+            ).fetchone()
+        )
+        return Snapshot(*row) if row is not None else None
+
+    async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        """Keep a snapshot in place of the older one."""
+        await self._database.writer.call(
+            lambda connection: connection.execute(
+                "INSERT INTO snapshots VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+                " SET revision = excluded.revision, state = excluded.state WHERE excluded.revision >= revision",
+                (stream, snapshot.revision, snapshot.state),
+            )
+        )
+
+    def _announce(self, settled: Iterable[tuple[Append, Appended | Exception]]) -> None:
+        self._recent.add(
+            [
+                RecordedEvent(
+                    position,
+                    append.stream,
+                    append.expected + 1 + index,
+                    result.recorded_at,
+                    event.id,
+                    event.type,
+                    event.data,
+                    event.metadata,
+                )
+                for append, result in settled
+                if isinstance(result, Appended)
+                for index, (position, event) in enumerate(zip(result.positions, append.events, strict=True))
+            ]
+        )

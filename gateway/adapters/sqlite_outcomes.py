@@ -1,0 +1,100 @@
+"""The memory of what became of every command: the log for what was accepted, a table of its own for the rest."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Final
+from uuid import UUID
+
+from gateway.adapters.outcome_record import decode_outcome, encode_outcome
+from gateway.adapters.sqlite import Database
+from gateway.adapters.sqlite_reader import SqliteReader, to_microseconds
+from gateway.adapters.sqlite_worker import Work
+from gateway.codec import outcome_of
+from gateway.messages import Outcome, RecordedEvent, Verdict
+
+PRUNED_AT_ONCE: Final = 500
+"""How many outcomes are forgotten in one transaction, so that no append waits long behind them."""
+
+_Found = Mapping[UUID, bytes | Sequence[RecordedEvent]]
+
+
+def _find_together(connection: sqlite3.Connection, asked: Sequence[Sequence[UUID]]) -> list[_Found]:
+    found = SqliteReader(connection).find([key for keys in asked for key in keys])
+    return [{key: found[key] for key in keys if key in found} for keys in asked]
+
+
+_FIND: Final = Work(_find_together)
+
+
+class SqliteOutcomes:
+    """Outcomes in the gateway's own database; see :class:`~gateway.ports.Outcomes`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def find(self, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+        """The outcomes of those of these commands that are known, accepted and refused alike.
+
+        Raises:
+            StoreUnavailable: the disk does not let it read.
+        """
+        found = await self._database.reader.submit(_FIND, keys)
+        return {
+            key: decode_outcome(known) if isinstance(known, bytes) else outcome_of(known)
+            for key, known in found.items()
+        }
+
+    async def find_by_command_id(self, command_id: str, *, limit: int = 100) -> Sequence[Verdict]:
+        """The verdicts on the commands that carry this id; see :meth:`SqliteReader.find_by_command_id`.
+
+        Raises:
+            StoreUnavailable: the disk does not let it read.
+        """
+        return await self._database.reader.call(
+            lambda connection: SqliteReader(connection).find_by_command_id(command_id, limit=limit)
+        )
+
+    async def remember(self, verdicts: Sequence[Verdict]) -> None:
+        """Keep verdicts that left no events in the log; durable on return. The first one for a command stays.
+
+        Raises:
+            StoreUnavailable: the disk does not let it.
+        """
+        rows = [
+            (
+                verdict.key.bytes,
+                to_microseconds(verdict.outcome.persisted_at or verdict.outcome.received_at),
+                verdict.command_id,
+                verdict.actor,
+                verdict.device,
+                verdict.command,
+                encode_outcome(verdict.outcome),
+            )
+            for verdict in verdicts
+        ]
+        await self._database.writer.call(
+            lambda connection: connection.executemany(
+                "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows
+            )
+        )
+
+    async def prune(self, before: datetime) -> int:
+        """Forget what :meth:`remember` kept before this time; how many.
+
+        Raises:
+            StoreUnavailable: the disk does not let it; some of them may be forgotten.
+        """
+        forgotten = 0
+        forget = partial(_forget_some, before=to_microseconds(before))
+        while count := await self._database.writer.call(forget):
+            forgotten += count
+        return forgotten
+
+
+def _forget_some(connection: sqlite3.Connection, before: int) -> int:
+    return connection.execute(
+        "DELETE FROM outcomes WHERE key IN (SELECT key FROM outcomes WHERE recorded_at < ? LIMIT ?)",
+        (before, PRUNED_AT_ONCE),
+    ).rowcount

@@ -1,0 +1,154 @@
+"""What can be asked of the database: synchronous, on one connection, in bounded pages.
+
+Every answer is fetched whole: a cursor that is left half read would keep the WAL from being recycled.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, cast
+from uuid import UUID
+
+from gateway.adapters.outcome_record import decode_outcome
+from gateway.adapters.sqlite_file import connect_bystander, last_position
+from gateway.codec import outcome_of, read_metadata
+from gateway.errors import StateError
+from gateway.ids import event_id, event_id_range
+from gateway.messages import NO_STREAM, RecordedEvent, Verdict
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_CHUNK: Final = 256
+
+_EVENT: Final = """
+    SELECT position, name, revision, recorded_at, event_id, type, data, metadata
+    FROM events JOIN streams ON streams.id = events.stream
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteReader:
+    """The questions, on a connection."""
+
+    connection: sqlite3.Connection
+
+    @property
+    def log_id(self) -> str:
+        """Identity of the event log."""
+        (log_id,) = self.connection.execute("SELECT value FROM identity WHERE name = 'log_id'").fetchone()
+        return cast("str", log_id)
+
+    def head(self) -> int:
+        """Position of the last event; 0 for an empty log."""
+        return last_position(self.connection)
+
+    def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> list[RecordedEvent]:
+        """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
+        return self._events("WHERE name = ? AND revision > ? ORDER BY revision LIMIT ?", (stream, after, limit))
+
+    def read_all(self, *, after: int, limit: int = 1_000) -> list[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order."""
+        return self._events("WHERE position > ? ORDER BY position LIMIT ?", (after, limit))
+
+    def find(self, keys: Sequence[UUID]) -> dict[UUID, bytes | list[RecordedEvent]]:
+        """What is known of these commands: the record of a remembered outcome, or all the events that it caused."""
+        ids = [key.bytes for key in keys]
+        found: dict[UUID, bytes | list[RecordedEvent]] = {
+            UUID(bytes=key): record
+            for key, record in select_in(self.connection, "SELECT key, outcome FROM outcomes WHERE key", ids)
+        }
+        for row in select_in(self.connection, f"{_EVENT} WHERE event_id", ids):
+            first = _recorded(row)
+            found[first.id] = self._events_of_command(first)
+        return found
+
+    def find_by_command_id(self, command_id: str, *, limit: int = 100) -> list[Verdict]:
+        """The verdicts on the commands that carry this id, whoever sent them and for whichever device.
+
+        Of at most ``limit`` events and as many remembered outcomes, by time of receipt.
+        """
+        low, high = (bound.bytes for bound in event_id_range(command_id))
+        rows = self.connection.execute(
+            "SELECT key, command_id, actor, device, command, outcome FROM outcomes"
+            " WHERE key BETWEEN ? AND ? AND command_id = ? LIMIT ?",
+            (low, high, command_id, limit),
+        ).fetchall()
+        verdicts = [
+            Verdict(UUID(bytes=key), same_id, actor, device, command, decode_outcome(record))
+            for key, same_id, actor, device, command, record in rows
+        ]
+        for event in self._events("WHERE event_id BETWEEN ? AND ? LIMIT ?", (low, high, limit)):
+            metadata, device = read_metadata(event), _device_of(event)
+            actor = str(metadata.get("actor"))
+            # of a command's events, the first one carries its key; the range may hold other commands' events too
+            if event.id == event_id(actor, device, command_id, 0):
+                outcome = outcome_of(self._events_of_command(event))
+                verdicts.append(Verdict(event.id, command_id, actor, device, str(metadata.get("command")), outcome))
+        return sorted(verdicts, key=lambda verdict: verdict.outcome.received_at)
+
+    def _events(self, condition: str, values: Sequence[object]) -> list[RecordedEvent]:
+        return [_recorded(row) for row in self.connection.execute(f"{_EVENT} {condition}", values).fetchall()]
+
+    def _events_of_command(self, first: RecordedEvent) -> list[RecordedEvent]:
+        """All the events that a command caused, of which this is the first: side by side, as their ids prove."""
+        metadata, device = read_metadata(first), _device_of(first)
+        actor, command_id = str(metadata.get("actor")), str(metadata.get("command_id"))
+        events = [first]
+        while page := self.read_stream(first.stream, after=events[-1].revision, limit=8):
+            for event in page:
+                if event.id != event_id(actor, device, command_id, len(events)):
+                    return events
+                events.append(event)
+        return events
+
+
+@contextmanager
+def open_read_only(path: Path) -> Iterator[SqliteReader]:
+    """The database for a short look from another process, while the gateway runs or not; writes nothing.
+
+    Opened while the gateway is stopped, it shows the file as it was then.
+
+    Raises:
+        StateError: there is no database, or it cannot be read.
+    """
+    try:
+        with closing(connect_bystander(path)) as connection:
+            yield SqliteReader(connection)
+    except sqlite3.Error as error:
+        raise StateError(f"{path} cannot be read: {error}") from error
+
+
+def select_in(connection: sqlite3.Connection, select: str, keys: Sequence[bytes]) -> list[Any]:
+    """The rows of a query that ends in a column's name, for which this column is one of the keys."""
+    rows: list[Any] = []
+    for start in range(0, len(keys), _CHUNK):
+        chunk = list(keys[start : start + _CHUNK])
+        # a power of two, filled up with repeats, so that few statements have to be prepared
+        chunk += chunk[-1:] * ((1 << (len(chunk) - 1).bit_length()) - len(chunk))
+        rows += connection.execute(f"{select} IN ({','.join('?' * len(chunk))})", chunk).fetchall()
+    return rows
+
+
+def to_microseconds(at: datetime) -> int:
+    """A time as the database keeps it: whole microseconds since 1970, UTC."""
+    return (at - _EPOCH) // _MICROSECOND
+
+
+def from_microseconds(microseconds: int) -> datetime:
+    """The time that :func:`to_microseconds` was given, in UTC."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _recorded(row: Any) -> RecordedEvent:  # noqa: ANN401 - sqlite3 does not type its rows
+    position, stream, revision, recorded_at, id, type, data, metadata = row
+    return RecordedEvent(
+        position, stream, revision, from_microseconds(recorded_at), UUID(bytes=id), type, data, metadata
+    )
+
+
+def _device_of(event: RecordedEvent) -> str:
+    """A stream is named by category and device, and a category has no dash."""
+    return event.stream.partition("-")[2]

@@ -1,0 +1,66 @@
+"""The state directory: private to the gateway, and used by one daemon at a time."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import StateError
+
+LOCK_FILE: Final = "gateway.lock"
+
+_DIRECTORY_MODE: Final = 0o750
+_FILE_MODE: Final = 0o640
+
+
+@contextmanager
+def claim_state_dir(directory: Path) -> Iterator[Path]:
+    """Hold the state directory, made where it is missing, until the block ends or the process does.
+
+    Raises:
+        StateError: it cannot be made, secured or written, or another daemon holds it; the message names its process id.
+    """
+    try:
+        directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
+        _tighten(directory, _DIRECTORY_MODE)
+        make_private_file(directory / LOCK_FILE)
+        lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise StateError(f"the state directory {directory} cannot be used: {error}") from error
+    try:
+        _lock(lock, directory)
+        yield directory
+    finally:
+        # the file stays: removing it would let a third daemon lock a new one while a second waits on this
+        os.close(lock)
+
+
+def make_private_file(path: Path) -> None:
+    """Make sure that the file exists and that nobody outside the gateway's group can open it.
+
+    Raises:
+        OSError: it cannot be made or secured.
+    """
+    path.touch(mode=_FILE_MODE)
+    _tighten(path, _FILE_MODE)
+
+
+def _tighten(path: Path, widest: int) -> None:
+    mode = path.stat().st_mode & 0o7777
+    if mode & ~widest:
+        path.chmod(mode & widest)
+
+
+def _lock(lock: int, directory: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
+        raise StateError(f"the state directory {directory} is in use by the gateway with process id {holder}") from None
+    try:
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+    except OSError as error:
+        raise StateError(f"the state directory {directory} cannot be written: {error}") from error

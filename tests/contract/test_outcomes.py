@@ -1,0 +1,171 @@
+"""What every memory of outcomes promises. Another one is one more line in MEMORIES."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from gateway.adapters.sqlite import open_database
+from gateway.adapters.sqlite_log import SqliteLog
+from gateway.adapters.sqlite_outcomes import SqliteOutcomes
+from gateway.ids import event_id
+from gateway.messages import NO_STREAM, ErrorDetail, EventRef, Outcome, Verdict
+from gateway.ports import EventStore, Outcomes
+from tests.support.new_events import DIGEST, RECEIVED_AT, events_of_command, new_events
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A memory of outcomes and the log beside it."""
+
+    outcomes: Outcomes
+    store: EventStore
+
+
+@asynccontextmanager
+async def sqlite_memory(directory: Path) -> AsyncIterator[Memory]:
+    async with open_database(directory / "gateway.db") as database:
+        yield Memory(SqliteOutcomes(database), SqliteLog(database))
+
+
+Factory = Callable[[Path], AbstractAsyncContextManager[Memory]]
+MEMORIES: dict[str, Factory] = {"sqlite": sqlite_memory}
+
+
+@pytest.fixture(params=MEMORIES)
+async def memory(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Memory]:
+    async with MEMORIES[request.param](tmp_path) as memory:
+        yield memory
+
+
+def key_of(command_id: str) -> UUID:
+    return event_id("alice", "pump-7", command_id, 0)
+
+
+def refused(command_id: str, *, code: int = 422, at: datetime = RECEIVED_AT) -> Verdict:
+    outcome = Outcome(
+        code=code,
+        digest=DIGEST,
+        received_at=at,
+        revision=4,
+        error=ErrorDetail("invalid-field", "rpm must be positive", "data.rpm", -3),
+        persisted_at=at,
+    )
+    return Verdict(key_of(command_id), command_id, "alice", "pump-7", "configure", outcome)
+
+
+async def test_an_unknown_command_has_no_outcome(memory: Memory) -> None:
+    assert dict(await memory.outcomes.find([key_of("c1")])) == {}
+    assert dict(await memory.outcomes.find([])) == {}
+
+
+async def test_a_remembered_outcome_is_found_exactly_as_it_was(memory: Memory) -> None:
+    verdict = refused("c1")
+    await memory.outcomes.remember([verdict])
+    assert dict(await memory.outcomes.find([key_of("c1")])) == {verdict.key: verdict.outcome}
+
+
+async def test_the_first_outcome_of_a_command_stays(memory: Memory) -> None:
+    await memory.outcomes.remember([refused("c1", code=422)])
+    await memory.outcomes.remember([refused("c1", code=404), refused("c2", code=404)])
+
+    found = await memory.outcomes.find([key_of("c1"), key_of("c2")])
+    assert [found[key_of("c1")].code, found[key_of("c2")].code] == [422, 404]
+
+
+async def test_the_outcome_of_an_accepted_command_is_rebuilt_from_its_events(memory: Memory) -> None:
+    events = events_of_command("c1", count=2)
+    appended = await memory.store.append("device-pump-7", NO_STREAM, events)
+
+    found = await memory.outcomes.find([key_of("c1")])
+
+    assert found[key_of("c1")] == Outcome(
+        code=201,
+        digest=DIGEST,
+        received_at=RECEIVED_AT,
+        revision=1,
+        position=appended.positions[-1],
+        events=(EventRef(events[0].id, "Type0", 0), EventRef(events[1].id, "Type1", 1)),
+        persisted_at=appended.recorded_at,
+    )
+
+
+async def test_an_outcome_holds_the_events_of_its_own_command_only(memory: Memory) -> None:
+    before, own, behind = events_of_command("c1", count=2), events_of_command("c2", count=3), events_of_command("c3")
+    await memory.store.append("device-pump-7", NO_STREAM, [*before, *own, *behind])
+
+    found = await memory.outcomes.find([key_of("c2")])
+
+    assert list(found) == [key_of("c2")]
+    assert [event.id for event in found[key_of("c2")].events] == [event.id for event in own]
+    assert (found[key_of("c2")].revision, found[key_of("c2")].code) == (4, 200)
+
+
+async def test_an_outcome_holds_all_of_many_events(memory: Memory) -> None:
+    events = events_of_command("c1", count=40)
+    await memory.store.append("device-pump-7", NO_STREAM, events)
+
+    found = await memory.outcomes.find([key_of("c1")])
+
+    assert [event.id for event in found[key_of("c1")].events] == [event.id for event in events]
+
+
+async def test_the_same_id_of_another_actor_or_device_is_another_command(memory: Memory) -> None:
+    await memory.store.append("device-pump-7", NO_STREAM, events_of_command("c1"))
+    await memory.outcomes.remember([refused("c2")])
+    others = [event_id("bob", "pump-7", id, 0) for id in ("c1", "c2")]
+    others += [event_id("alice", "pump-8", id, 0) for id in ("c1", "c2")]
+
+    assert dict(await memory.outcomes.find(others)) == {}
+
+
+async def test_accepted_and_refused_commands_are_found_together_among_unknown_ones(memory: Memory) -> None:
+    await memory.store.append(
+        "device-pump-7", NO_STREAM, [event for n in range(300) for event in events_of_command(f"a{n}")]
+    )
+    await memory.outcomes.remember([refused(f"r{n}") for n in range(300)])
+
+    found = await memory.outcomes.find([key_of(f"{kind}{n}") for n in range(400) for kind in "aru"])
+
+    assert set(found) == {key_of(f"{kind}{n}") for n in range(300) for kind in "ar"}
+
+
+async def test_callers_that_ask_at_once_each_get_their_own_answer(memory: Memory) -> None:
+    await memory.outcomes.remember([refused(f"c{n}") for n in range(0, 40, 2)])
+
+    answers = await asyncio.gather(*(memory.outcomes.find([key_of(f"c{n}"), key_of("c0")]) for n in range(40)))
+
+    for n, found in enumerate(answers):
+        assert set(found) == {key_of("c0")} | ({key_of(f"c{n}")} if n % 2 == 0 else set())
+
+
+async def test_whatever_was_confirmed_is_found_at_once(memory: Memory) -> None:
+    async def write_and_find(n: int) -> bool:
+        events = events_of_command(f"c{n}", device=f"pump-{n}")
+        await memory.store.append(f"device-pump-{n}", NO_STREAM, events)
+        verdict = refused(f"r{n}")
+        accepted = await memory.outcomes.find([events[0].id])
+        await memory.outcomes.remember([verdict])
+        return bool(accepted) and bool(await memory.outcomes.find([verdict.key]))
+
+    assert all(await asyncio.gather(*(write_and_find(n) for n in range(50))))
+
+
+async def test_only_what_was_remembered_before_a_time_is_forgotten(memory: Memory) -> None:
+    old = [refused(f"old{n}", at=RECEIVED_AT - timedelta(days=1)) for n in range(1_200)]
+    await memory.outcomes.remember([*old, refused("new")])
+
+    assert await memory.outcomes.prune(RECEIVED_AT) == 1_200
+    assert set(await memory.outcomes.find([key_of("old7"), key_of("new")])) == {key_of("new")}
+    assert await memory.outcomes.prune(RECEIVED_AT) == 0
+
+
+async def test_accepted_commands_are_never_forgotten(memory: Memory) -> None:
+    await memory.store.append("device-pump-7", NO_STREAM, [*events_of_command("c1"), *new_events(1)])
+    assert await memory.outcomes.prune(RECEIVED_AT + timedelta(days=36_500)) == 0
+    assert set(await memory.outcomes.find([key_of("c1")])) == {key_of("c1")}
