@@ -12,7 +12,16 @@ from hashlib import blake2b
 from typing import Annotated, Any, Final
 
 import orjson
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+)
 
 from gateway.access import Access
 from gateway.domain.catalogue import Catalogue
@@ -50,7 +59,7 @@ def _printable(value: str) -> str:
 
 
 Timestamp = Annotated[AwareDatetime, BeforeValidator(_rfc3339), Field(strict=False)]
-CorrelationId = Annotated[str, Field(min_length=1, max_length=_MAX_CORRELATION_ID), BeforeValidator(_printable)]
+CorrelationId = Annotated[str, Field(min_length=1, max_length=_MAX_CORRELATION_ID), AfterValidator(_printable)]
 
 
 class Envelope(BaseModel):
@@ -58,7 +67,7 @@ class Envelope(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    command_id: Annotated[str, BeforeValidator(_command_id)] | None = None
+    command_id: Annotated[str, AfterValidator(_command_id)] | None = None
     data: dict[str, Any] = {}
     issued_at: Timestamp | None = None
     expires_at: Timestamp | None = None

@@ -1,0 +1,208 @@
+"""Everything that can be asked of a device, with who may ask it."""
+
+import re
+from typing import Annotated, ClassVar, Final
+
+import orjson
+from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
+
+from gateway.domain import device_events as events
+from gateway.domain.decider import Command, Event, Role
+from gateway.domain.device_events import Severity
+
+MAX_PROPERTIES: Final = 256
+MAX_VALUE_BYTES: Final = 4_096
+MAX_SAFE_INTEGER: Final = 2**53 - 1
+MAX_ENTRIES: Final = 64
+
+_PROPERTY = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
+
+DEVICE: Final = frozenset({Role.DEVICE})
+OPERATOR: Final = frozenset({Role.OPERATOR})
+EITHER: Final = DEVICE | OPERATOR
+
+
+def _property_name(name: str) -> str:
+    if not _PROPERTY.fullmatch(name):
+        raise ValueError("must match [a-z][a-z0-9_.]{0,63}")
+    return name
+
+
+def _property_value(value: JsonValue) -> JsonValue:
+    if isinstance(value, dict | list | str) and len(orjson.dumps(value)) > MAX_VALUE_BYTES:
+        raise ValueError(f"must not exceed {MAX_VALUE_BYTES} bytes of JSON")
+    level: list[JsonValue] = [value]
+    while level:
+        item = level.pop()
+        if isinstance(item, dict):
+            level += item.values()
+        elif isinstance(item, list):
+            level += item
+        elif isinstance(item, int) and abs(item) > MAX_SAFE_INTEGER:
+            raise ValueError("must not exceed 2^53 - 1, beyond which JSON readers lose digits")
+    return value
+
+
+def _no_control(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must be printable")
+    return text
+
+
+Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_control)]
+Text = Annotated[str, Field(min_length=1, max_length=512)]
+PropertyName = Annotated[str, AfterValidator(_property_name)]
+PropertyValue = Annotated[JsonValue, AfterValidator(_property_value)]
+Words = Annotated[dict[PropertyName, Annotated[str, Field(max_length=256)]], Field(max_length=MAX_ENTRIES)]
+Properties = Annotated[dict[PropertyName, PropertyValue], Field(min_length=1, max_length=MAX_PROPERTIES)]
+
+
+class Register(Command):
+    """Make the device known."""
+
+    name: ClassVar = "register"
+    issuers: ClassVar = EITHER
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceRegistered,)
+
+    model: Word = Field(description="What kind of device it is")
+    serial: Word | None = Field(None, description="The maker's number")
+    firmware: Word | None = Field(None, description="Version of what runs on it")
+    attributes: Words = Field({}, description="Further fixed facts, such as its voltage")
+
+
+class Connect(Command):
+    """Begin a session."""
+
+    name: ClassVar = "connect"
+    issuers: ClassVar = DEVICE
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceConnected, events.FirmwareChanged)
+
+    firmware: Word | None = Field(None, description="Version of what runs on it")
+    address: Word | None = Field(None, description="Where it can be reached")
+
+
+class Disconnect(Command):
+    """End the session; also for the device's MQTT will."""
+
+    name: ClassVar = "disconnect"
+    issuers: ClassVar = DEVICE
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceDisconnected,)
+
+    reason: Text | None = None
+
+
+class Report(Command):
+    """Tell the values that the device has."""
+
+    name: ClassVar = "report"
+    issuers: ClassVar = DEVICE
+    causes: ClassVar[tuple[type[Event], ...]] = (events.PropertiesReported, events.ConfigurationApplied)
+
+    properties: Properties = Field(description="Values by name")
+    measured_at: AwareDatetime | None = Field(None, description="When they were measured, where it was earlier")
+
+
+class Configure(Command):
+    """Ask the device for other values."""
+
+    name: ClassVar = "configure"
+    issuers: ClassVar = OPERATOR
+    causes: ClassVar[tuple[type[Event], ...]] = (events.ConfigurationRequested, events.ConfigurationApplied)
+
+    properties: Properties = Field(description="Desired values by name; null withdraws a wish")
+
+
+class RefuseConfiguration(Command):
+    """Say that the device will not apply what is desired."""
+
+    name: ClassVar = "refuse-configuration"
+    issuers: ClassVar = DEVICE
+    causes: ClassVar[tuple[type[Event], ...]] = (events.ConfigurationRefused,)
+
+    version: int = Field(ge=1, description="Of the configuration that it refuses")
+    reason: Text
+
+
+class RaiseAlarm(Command):
+    """Say that something needs attention."""
+
+    name: ClassVar = "raise-alarm"
+    issuers: ClassVar = EITHER
+    causes: ClassVar[tuple[type[Event], ...]] = (events.AlarmRaised,)
+
+    code: PropertyName = Field(description="Which alarm")
+    severity: Severity
+    message: Text | None = None
+
+
+class AcknowledgeAlarm(Command):
+    """Say that somebody knows of it."""
+
+    name: ClassVar = "acknowledge-alarm"
+    issuers: ClassVar = OPERATOR
+    causes: ClassVar[tuple[type[Event], ...]] = (events.AlarmAcknowledged,)
+
+    code: PropertyName
+    note: Text | None = None
+
+
+class ClearAlarm(Command):
+    """Say that it needs no attention any more."""
+
+    name: ClassVar = "clear-alarm"
+    issuers: ClassVar = EITHER
+    causes: ClassVar[tuple[type[Event], ...]] = (events.AlarmCleared,)
+
+    code: PropertyName
+
+
+class Annotate(Command):
+    """Give the device a name, a place, labels."""
+
+    name: ClassVar = "annotate"
+    issuers: ClassVar = OPERATOR
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceAnnotated,)
+
+    title: Text | None = Field(None, alias="name", description="What people call it")
+    location: Text | None = Field(None, description="Where it stands")
+    labels: Words | None = Field(None, description="Takes the place of all labels that it had")
+
+
+class Suspend(Command):
+    """Take no reports for now."""
+
+    name: ClassVar = "suspend"
+    issuers: ClassVar = OPERATOR
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceSuspended,)
+
+    reason: Text | None = None
+
+
+class Resume(Command):
+    """Take reports again."""
+
+    name: ClassVar = "resume"
+    issuers: ClassVar = OPERATOR
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceResumed,)
+
+    reason: Text | None = None
+
+
+class Decommission(Command):
+    """Take the device out of service."""
+
+    name: ClassVar = "decommission"
+    issuers: ClassVar = OPERATOR
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceDecommissioned,)
+
+    reason: Text
+
+
+class Recommission(Command):
+    """Put the device into service again."""
+
+    name: ClassVar = "recommission"
+    issuers: ClassVar = OPERATOR
+    causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceRecommissioned,)
+
+    reason: Text
