@@ -1,0 +1,38 @@
+# Every target sets up what it needs first; .ci/setup returns at once when nothing is to do.
+
+# where Debian keeps mosquitto; not on everybody's PATH
+export PATH := $(PATH):/usr/sbin
+
+PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
+
+.PHONY: help setup run test demo check lock clean
+
+help: ## show the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+
+setup:
+	@.ci/setup
+
+run: setup ## the gateway in the foreground, with a broker on loopback if there is none
+	@.ci/start
+
+test: check ## lint, types, imports, and all tests against a real mosquitto
+	.venv/bin/pytest
+
+demo: setup ## a tour that runs by itself, with a kill -9 in the middle
+	.venv/bin/python .ci/demo.py
+
+check: setup ## lint, types and imports only
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+lock: setup ## pin the requirements anew, with hashes; UPGRADE=1 takes newer releases
+	$(PIN) pyproject.toml --output-file requirements.txt
+	$(PIN) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+
+clean: ## remove all that make made: .venv, caches, and .local with the state of "make run"
+	rm -rf .venv .local dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find gateway tests -name __pycache__ -prune -exec rm -rf {} +
