@@ -118,13 +118,12 @@ class StateCodec:
     """Writes the states of one kind of aggregate as JSON, for snapshots and for the read cache."""
 
     @staticmethod
-    @cache
     def of(decider: Decider[Any]) -> "StateCodec":
-        """The codec for this decider's states; built once."""
-        return StateCodec(decider)
+        """The codec for this decider's states; built once for each type."""
+        return _state_codec(decider.state_type)
 
-    def __init__(self, decider: Decider[Any]) -> None:
-        self._adapter: TypeAdapter[Any] = TypeAdapter(decider.state_type)
+    def __init__(self, state_type: type[Any]) -> None:
+        self._adapter: TypeAdapter[Any] = TypeAdapter(state_type)
 
     def to_json(self, state: object) -> bytes:
         """The state as JSON."""
@@ -141,3 +140,16 @@ class StateCodec:
     def to_document(self, state: object) -> Document:
         """The state as a JSON object."""
         return cast("Document", self._adapter.dump_python(state, mode="json"))
+
+    def from_document(self, document: Document) -> Any:  # noqa: ANN401 - the decider's own state type
+        """The state that :meth:`to_document` gave; other fields of the document are passed over.
+
+        Raises:
+            ValidationError: it was written by another version of the state.
+        """
+        return self._adapter.validate_python(document)
+
+
+@cache
+def _state_codec(state_type: type[Any]) -> StateCodec:
+    return StateCodec(state_type)

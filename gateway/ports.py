@@ -1,12 +1,13 @@
 """What the gateway needs from outside, as protocols. Each says what it promises and what it raises."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
+from gateway.domain.decider import Document
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Snapshot, Verdict
 
 
@@ -99,7 +100,7 @@ class EventStore(Protocol):
         """At most ``limit`` events with a position over ``after``, in order."""
         ...
 
-    def subscribe(self, *, after: int) -> AsyncIterator[Sequence[RecordedEvent]]:
+    def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
         """Every event with a position over ``after``, in order, without gap or repeat, in batches, for ever.
 
         Catches up from the log, then goes live; a slow reader falls back to catching up, at its own pace.
@@ -147,6 +148,46 @@ class Cursors(Protocol):
 
     async def save_cursor(self, name: str, position: int) -> None:
         """Keep a position; durable on return."""
+        ...
+
+
+class ReadModel(Protocol):
+    """The read cache: tables of documents by key, and how far in the log they have come. In memory; kept by its owner.
+
+    What :meth:`get` and :meth:`documents` give is the cache's own: to be read, not changed.
+    """
+
+    @property
+    def position(self) -> int:
+        """The last event that the documents reflect; 0 for none."""
+        ...
+
+    def get(self, table: str, key: str) -> Document | None:
+        """The document under this key."""
+        ...
+
+    def encoded(self, table: str, key: str) -> bytes | None:
+        """The same as JSON."""
+        ...
+
+    def documents(self, table: str) -> Iterable[Document]:
+        """Every document of a table."""
+        ...
+
+    def put(self, table: str, key: str, document: Document) -> None:
+        """Put a document in the place of the older one; its field ``id`` must be the key."""
+        ...
+
+    def remove(self, table: str, key: str) -> None:
+        """Take a document out, if it is there."""
+        ...
+
+    def advance(self, position: int) -> None:
+        """Say that the documents reflect the log up to here."""
+        ...
+
+    def clear(self) -> None:
+        """Start again with nothing."""
         ...
 
 

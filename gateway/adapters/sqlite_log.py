@@ -74,6 +74,11 @@ class SqliteLog:
             else:
                 await grown.wait()
 
+    @property
+    def newest(self) -> int:
+        """What :meth:`head` tells, for those who cannot wait."""
+        return self._recent.head
+
     async def head(self) -> int:
         """Position of the last event; 0 for an empty log."""
         return self._recent.head

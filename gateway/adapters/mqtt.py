@@ -1,0 +1,249 @@
+"""The link to the broker: a persistent session over one connection after the other, for ever."""
+
+import asyncio
+import logging
+import random
+import socket
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import aiomqtt
+import structlog
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.adapters.mqtt_connection import Connection, MqttDelivery
+from gateway.errors import LinkLost, StoreUnavailable
+from gateway.ports import NO_PROPERTIES, MessageProperties
+
+log = structlog.get_logger()
+
+_UNHEARD: Final = logging.getLogger("gateway.paho")
+"""Where aiomqtt and paho complain of what the link reports itself."""
+_UNHEARD.disabled = True
+
+_PUBLISHES_UNLIMITED: Final = 0
+"""paho's own window is off: with it paho walks its whole queue at each PUBACK. The connection keeps one."""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """PEM files; an empty path means none."""
+
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+    def context(self) -> ssl.SSLContext:
+        """Read the files.
+
+        Raises:
+            OSError: one of them cannot be read.
+        """
+        context = ssl.create_default_context(cafile=self.ca)
+        if self.certificate is not None:
+            context.load_cert_chain(self.certificate, self.key)
+        return context
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOptions:
+    """How to reach the broker. All times in seconds.
+
+    Attributes:
+        socket_path: of a unix socket, which then takes the place of host and port.
+        client_id: the broker keeps the session under it, so it must stay the same.
+        receive_maximum: how many unacknowledged messages the broker may send.
+        publish_window: how many of ours may be unconfirmed; the broker's own limit counts too.
+        session_expiry: how long the broker keeps what it has for us while we are away.
+        will_delay: how long it waits before it says that we are gone.
+        backoff: the shortest and the longest pause between two attempts.
+    """
+
+    client_id: str
+    host: str = "127.0.0.1"
+    port: int = 1883
+    socket_path: str = ""
+    username: str = ""
+    password: str = field(default="", repr=False)
+    tls: TlsFiles | None = None
+    keepalive: int = 15
+    connect_timeout: float = 5.0
+    receive_maximum: int = 100
+    publish_window: int = 100
+    session_expiry: int = 604_800
+    will_delay: int = 5
+    backoff: tuple[float, float] = (0.2, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """What is known when a connection stands and the subscriptions are made.
+
+    Attributes:
+        epoch: number of the connection; rises with each.
+        session_present: whether the broker still had our session, and with it what waited for us.
+    """
+
+    epoch: int
+    session_present: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEvents:
+    """What the link calls, on the event loop; none of it may block.
+
+    Attributes:
+        delivery: a message came.
+        connected: a connection stands.
+        lost: it is gone, or could not be made.
+        next_epoch: a number for the next attempt.
+        will: topic and payload of the retained will of the connection with this epoch.
+    """
+
+    delivery: Callable[[MqttDelivery], None]
+    connected: Callable[[Connected], None]
+    lost: Callable[[str], None]
+    next_epoch: Callable[[], Awaitable[int]]
+    will: Callable[[int], tuple[str, bytes]]
+
+
+class Link:
+    """Keeps a connection to the broker; see :class:`~gateway.ports.Publisher`.
+
+    Attributes:
+        epoch: of the newest connection attempt.
+    """
+
+    def __init__(self, options: LinkOptions, filters: Sequence[str], events: LinkEvents) -> None:
+        self.epoch = 0
+        self._options = options
+        self._filters = tuple(filters)
+        self._events = events
+        self._connection: Connection | None = None
+        self._closing = asyncio.Event()
+        self._closed = asyncio.Event()
+
+    @property
+    def is_up(self) -> bool:
+        """Whether messages can be sent."""
+        return self._connection is not None and self._connection.live
+
+    def publish(
+        self, topic: str, payload: bytes, *, retain: bool = False, properties: MessageProperties = NO_PROPERTIES
+    ) -> "asyncio.Future[None]":
+        """Hand a message over; see :meth:`gateway.ports.Publisher.publish`."""
+        if self._connection is not None:
+            return self._connection.publish(topic, payload, properties, retain=retain)
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        future.set_exception(LinkLost("there is no connection to the broker"))
+        future.exception()  # nobody has to look at it
+        return future
+
+    async def run(self) -> None:
+        """Connect, and connect again, until :meth:`close`."""
+        attempt = 0
+        try:
+            while not self._closing.is_set():
+                try:
+                    self.epoch = await self._events.next_epoch()
+                    reason = await self._serve(self.epoch)
+                    attempt = 0
+                except (aiomqtt.MqttError, OSError, LinkLost, StoreUnavailable) as error:
+                    reason = self._explain(error)
+                if not self._closing.is_set():
+                    self._events.lost(reason)
+                    await self._pause(reason, attempt)
+                    attempt += 1
+        finally:
+            self._closed.set()
+
+    async def close(self, patience: float) -> None:
+        """Let the broker have what was published, at most for so many seconds, and leave: no will, session kept."""
+        self._closing.set()
+        if self._connection is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._connection.idle(), patience)
+        await self._closed.wait()
+
+    async def _serve(self, epoch: int) -> str:
+        """One connection from its beginning to its end; why it ended."""
+        options = self._options
+        # a fresh client each time: a used one would send what belongs to the connection before
+        client = self._client(epoch, await asyncio.to_thread(options.tls.context) if options.tls else None)
+        connection = Connection(
+            client, window=options.publish_window, on_delivery=self._events.delivery, on_live=self._use
+        )
+        try:
+            async with client:
+                await self._subscribe(client)
+                log.info("link_connected", epoch=epoch, session_present=connection.session_present)
+                self._events.connected(Connected(epoch, bool(connection.session_present)))
+                closing = asyncio.create_task(self._closing.wait(), name="link closing")
+                ended = asyncio.create_task(connection.ended(), name="connection ended")
+                try:
+                    await asyncio.wait((closing, ended), return_when=asyncio.FIRST_COMPLETED)
+                    return ended.result() if ended.done() else "closed"
+                finally:
+                    closing.cancel()
+                    ended.cancel()
+        finally:
+            self._connection = None
+            connection.end()
+
+    def _use(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def _client(self, epoch: int, tls: ssl.SSLContext | None) -> aiomqtt.Client:
+        options = self._options
+        connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        connect.ReceiveMaximum = options.receive_maximum
+        connect.SessionExpiryInterval = options.session_expiry
+        delay = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+        delay.WillDelayInterval = options.will_delay
+        topic, payload = self._events.will(epoch)
+        is_unix = bool(options.socket_path)
+        return aiomqtt.Client(
+            options.socket_path if is_unix else options.host,
+            options.port,
+            transport="unix" if is_unix else "tcp",
+            identifier=options.client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            clean_start=False,
+            properties=connect,
+            username=options.username or None,
+            password=options.password or None,
+            tls_context=tls,
+            will=aiomqtt.Will(topic, payload, qos=1, retain=True, properties=delay),
+            keepalive=options.keepalive,
+            timeout=options.connect_timeout,
+            max_inflight_messages=_PUBLISHES_UNLIMITED,
+            socket_options=() if is_unix else ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
+            logger=_UNHEARD,
+        )
+
+    async def _subscribe(self, client: aiomqtt.Client) -> None:
+        # retainAsPublished: without it a retained command would look like any other
+        wanted = [(one, SubscribeOptions(qos=1, retainAsPublished=True)) for one in self._filters]
+        for code in await client.subscribe(wanted):
+            if getattr(code, "is_failure", False):
+                raise LinkLost(f"the broker denies the subscription: {code}")
+
+    def _explain(self, error: Exception) -> str:
+        hint = ""
+        if self._options.tls is not None and "timed out" in str(error):
+            hint = " (a broker that misses a client certificate often just stays silent)"
+        return f"{error}{hint}"
+
+    async def _pause(self, reason: str, attempt: int) -> None:
+        """Wait before the next attempt: longer each time, and never as long as another gateway."""
+        shortest, longest = self._options.backoff
+        pause = random.uniform(shortest, max(shortest, min(longest, shortest * 2**attempt)))  # noqa: S311 - no secret
+        log.warning("link_lost", reason=reason, attempt=attempt, next_try_s=round(pause, 1), epoch=self.epoch)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closing.wait(), pause)

@@ -1,0 +1,239 @@
+"""The read cache: documents in memory, searchable with TinyDB, in one file that any ``TinyDB(path)`` opens.
+
+TinyDB's own way of writing rewrites and re-reads everything for each document. So documents are put into the live
+tables directly, and encoded once each; a thread writes the file from those pieces, and replaces it atomically.
+"""
+
+import asyncio
+import gc
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final, cast
+
+import orjson
+import structlog
+from tinydb import TinyDB
+from tinydb.queries import QueryLike
+from tinydb.storages import Storage
+
+from gateway import __version__
+from gateway.domain.decider import Document
+
+log = structlog.get_logger()
+
+CACHE_FILE: Final = "readmodel.json"
+CHECKPOINT: Final = "checkpoint"
+_RETRY: Final = 5.0
+
+Tables = dict[str, dict[int, Document]]
+
+
+class UnusableCacheError(Exception):
+    """The file cannot be taken over; the message says why. The log has everything that was in it."""
+
+
+class ReadCache:
+    """Tables of documents by key; see :class:`~gateway.ports.ReadModel`.
+
+    Attributes:
+        path: of the file.
+        log_id: of the log that the documents come from.
+        dirty: set while there is something that the file does not have.
+    """
+
+    def __init__(self, path: Path, log_id: str) -> None:
+        self.path = path
+        self.log_id = log_id
+        self.dirty = asyncio.Event()
+        self._position = 0
+        self._tables: Tables = {}
+        self._ids: dict[str, dict[str, int]] = {}
+        self._encoded: dict[str, dict[int, bytes]] = {}
+        self._flushing = asyncio.Lock()
+        self._database = TinyDB(storage=lambda: _Live(self._tables))
+
+    @property
+    def position(self) -> int:
+        """The last event that the documents reflect."""
+        return self._position
+
+    def get(self, table: str, key: str) -> Document | None:
+        """The document under this key: the cache's own, not to be changed."""
+        document_id = self._ids.get(table, {}).get(key)
+        return None if document_id is None else self._tables[table][document_id]
+
+    def encoded(self, table: str, key: str) -> bytes | None:
+        """The same as JSON."""
+        document_id = self._ids.get(table, {}).get(key)
+        return None if document_id is None else self._encoded[table][document_id]
+
+    def documents(self, table: str) -> Iterable[Document]:
+        """Every document of a table: the cache's own, not to be changed."""
+        return self._tables.get(table, {}).values()
+
+    def tables(self) -> Mapping[str, Iterable[Document]]:
+        """Every table with its documents."""
+        return {name: documents.values() for name, documents in self._tables.items() if documents}
+
+    def search(self, table: str, query: QueryLike) -> list[Document]:
+        """The documents that a TinyDB query finds, as copies."""
+        found = self._database.table(table, cache_size=0).search(query)
+        return [orjson.loads(orjson.dumps(document)) for document in found]
+
+    def put(self, table: str, key: str, document: Document) -> None:
+        """Put a document in the place of the older one."""
+        ids = self._ids.setdefault(table, {})
+        documents = self._tables.setdefault(table, {})
+        document_id = ids.get(key)
+        if document_id is None:
+            document_id = ids[key] = _free_id(key, documents)
+        documents[document_id] = document
+        self._encoded.setdefault(table, {})[document_id] = orjson.dumps(document)
+
+    def remove(self, table: str, key: str) -> None:
+        """Take a document out, if it is there."""
+        document_id = self._ids.get(table, {}).pop(key, None)
+        if document_id is not None:
+            del self._tables[table][document_id]
+            del self._encoded[table][document_id]
+
+    def advance(self, position: int) -> None:
+        """Say that the documents reflect the log up to here."""
+        self._position = position
+        self.dirty.set()
+
+    def clear(self) -> None:
+        """Start again with nothing."""
+        self._tables.clear()
+        self._ids.clear()
+        self._encoded.clear()
+        self.advance(0)
+
+    def load(self) -> None:
+        """Take over what the file has.
+
+        Raises:
+            UnusableCacheError: it is missing, damaged, of another log or another version. The cache is then empty.
+        """
+        try:
+            found = orjson.loads(self.path.read_bytes())
+            [checkpoint] = found.pop(CHECKPOINT).values()
+            is_ours = (checkpoint["log_id"], checkpoint["version"]) == (self.log_id, __version__)
+            for table, documents in found.items() if is_ours else ():
+                for text, document in documents.items():
+                    self._take_over(table, int(text), document)
+            position = int(checkpoint["position"])
+        except FileNotFoundError:
+            raise UnusableCacheError("there is none") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            self._tables.clear()
+            self._ids.clear()
+            self._encoded.clear()
+            raise UnusableCacheError(f"it is damaged: {error!r}") from None
+        if not is_ours:
+            raise UnusableCacheError("it belongs to another log or another version")
+        self._position = position
+
+    async def keep_flushed(self, interval: float) -> None:
+        """Write the file so many seconds after the first change that it lacks, for ever. Idle, it writes nothing."""
+        while True:
+            await self.dirty.wait()
+            await asyncio.sleep(interval)
+            try:
+                await self.flush()
+            except OSError as error:
+                log.warning("read_cache_not_written", path=str(self.path), error=str(error), next_try_s=_RETRY)
+                await asyncio.sleep(_RETRY)
+
+    async def flush(self) -> None:
+        """Write the file, if it lacks anything. Documents and checkpoint are of one moment.
+
+        Raises:
+            OSError: the disk does not let it; the old file is still there.
+        """
+        async with self._flushing:
+            if not self.dirty.is_set():
+                return
+            self.dirty.clear()
+            checkpoint: Document = {"log_id": self.log_id, "version": __version__, "position": self._position}
+            moment = {table: dict(encoded) for table, encoded in self._encoded.items()}
+            moment[CHECKPOINT] = {1: orjson.dumps(checkpoint)}
+            try:
+                await asyncio.to_thread(_replace, self.path, moment)
+            except OSError:
+                self.dirty.set()
+                raise
+
+    def _take_over(self, table: str, document_id: int, document: Document) -> None:
+        self._tables.setdefault(table, {})[document_id] = document
+        self._ids.setdefault(table, {})[str(document["id"])] = document_id
+        self._encoded.setdefault(table, {})[document_id] = orjson.dumps(document)
+
+
+def open_cache(path: Path, log_id: str, head: int) -> ReadCache:
+    """The cache from its file, or an empty one where the file cannot be used: the log fills it again.
+
+    Args:
+        path: of the file.
+        log_id: of the log in use.
+        head: position of its last event; a cache that is ahead of it comes from somewhere else.
+    """
+    cache = ReadCache(path, log_id)
+    try:
+        cache.load()
+        if cache.position > head:
+            raise UnusableCacheError(f"it is at position {cache.position}, the log ends at {head}")
+    except UnusableCacheError as error:
+        log.info("read_cache_starts_empty", path=str(path), reason=str(error))
+        cache = ReadCache(path, log_id)
+    # what was loaded stays: the garbage collector need not walk through all of it again and again
+    gc.freeze()
+    return cache
+
+
+class _Live(Storage):
+    """TinyDB's view of the live tables; it only reads."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def read(self) -> dict[str, dict[str, Any]]:
+        return cast("dict[str, dict[str, Any]]", self._tables)
+
+    def write(self, data: object) -> None:  # noqa: ARG002 - TinyDB's interface
+        raise TypeError("the read cache is written by the projection alone")
+
+
+def _free_id(key: str, taken: Mapping[int, object]) -> int:
+    """An id that TinyDB can read back and JavaScript can hold: 52 bits of the key's hash, or the next one free."""
+    document_id = int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) >> 12
+    while document_id in taken:
+        document_id = (document_id + 1) & (2**52 - 1)
+    return document_id
+
+
+def _replace(path: Path, tables: Mapping[str, Mapping[int, bytes]]) -> None:
+    new = path.with_suffix(".new")
+    try:
+        with new.open("wb") as file:
+            os.fchmod(file.fileno(), 0o640)
+            file.write(b"{" + b",".join(_encode_table(name, rows) for name, rows in tables.items()) + b"}")
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except OSError:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
+    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _encode_table(name: str, rows: Mapping[int, bytes]) -> bytes:
+    return b"%s:{%s}" % (orjson.dumps(name), b",".join(b'"%d":%s' % row for row in rows.items()))

@@ -1,0 +1,314 @@
+"""The composition root: builds every part from the settings, starts them in order, and drains them in order.
+
+State directory, database, read cache, projector, pipeline, link; at the end the other way round: no new deliveries,
+finish what was taken, let the read side see it, take leave of the broker, flush, close.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+
+from gateway import __version__
+from gateway.access import Access, OperatorRule
+from gateway.adapters.mqtt import Connected, Link, LinkEvents, LinkOptions, TlsFiles
+from gateway.adapters.sqlite import DATABASE_FILE, Database, open_database
+from gateway.adapters.sqlite_identity import SqliteCursors, SqliteIdentity
+from gateway.adapters.sqlite_log import SqliteLog
+from gateway.adapters.sqlite_outcomes import SqliteOutcomes
+from gateway.adapters.state_dir import claim_state_dir
+from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, open_cache
+from gateway.aggregates import Aggregates
+from gateway.codec import EventCodec
+from gateway.domain.catalogue import Catalogue
+from gateway.errors import StoreUnavailable, TimedOut
+from gateway.feed import Feed
+from gateway.handler import Handler
+from gateway.health import Health
+from gateway.intake import Intake
+from gateway.pipeline import Pipeline, PipelineParts
+from gateway.projection import Projection
+from gateway.projector import Projector
+from gateway.rate import RateLimit
+from gateway.retained import Retained
+from gateway.schema import gateway_info
+from gateway.settings import MqttSettings, Settings, load_deciders
+from gateway.topics import Topics
+
+log = structlog.get_logger()
+
+SWITCH_INTERVAL: Final = 50e-6
+"""Seconds. With Python's 5 ms a busy loop hardly ever hands over to the thread that writes: commits would stall."""
+
+DRAIN_PATIENCE: Final = 5.0
+LEAVE_PATIENCE: Final = 2.0
+"""Seconds that the two halves of the end may take; what is not done by then is done after the next start."""
+
+PRUNE_INTERVAL: Final = 24 * 3_600.0
+_SESSION: Final = "mqtt_session"
+
+
+class SystemClock:
+    """The machine's own time."""
+
+    def now(self) -> datetime:
+        """Now, in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Seconds since some moment in the past."""
+        return time.monotonic()
+
+
+def serve(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT; a second one ends the process at once. SIGUSR1 rebuilds the read cache.
+
+    Raises:
+        StateError: the state directory or the database cannot be used.
+        StoreUnavailable: the disk does not let the database be opened.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL)
+    asyncio.run(_until_signalled(settings))
+
+
+async def _until_signalled(settings: Settings) -> None:
+    stop, rebuild = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_or_abort, stop, number)
+    loop.add_signal_handler(signal.SIGUSR1, rebuild.set)
+    await run(settings, stop, rebuild)
+
+
+def _stop_or_abort(stop: asyncio.Event, number: int) -> None:
+    if stop.is_set():
+        os._exit(128 + number)
+    stop.set()
+
+
+async def run(settings: Settings, stop: asyncio.Event, rebuild: asyncio.Event) -> None:
+    """Run the gateway until ``stop`` is set; each time that ``rebuild`` is set, rebuild the read cache.
+
+    Raises:
+        StateError: the state directory or the database cannot be used.
+        StoreUnavailable: the disk does not let the database be opened.
+    """
+    with claim_state_dir(settings.gateway.state_dir) as state_dir:
+        async with open_database(state_dir / DATABASE_FILE) as database, asyncio.TaskGroup() as group:
+            gateway = await _build(settings, database, state_dir, group)
+            log.info("gateway_started", gateway=settings.gateway.id, version=__version__, state_dir=str(state_dir))
+            await gateway.run(stop, rebuild)
+            log.info("gateway_stopped", gateway=settings.gateway.id)
+
+
+async def _build(settings: Settings, database: Database, state_dir: Path, group: asyncio.TaskGroup) -> "Gateway":
+    store = SqliteLog(database)
+    cache = await asyncio.to_thread(open_cache, state_dir / CACHE_FILE, store.log_id, await store.head())
+    client_id = await SqliteIdentity(database).client_id(settings.gateway.id)
+    had_session = await SqliteCursors(database).load_cursor(_SESSION) is not None
+    return Gateway(settings, database, store, cache, client_id, group, had_session=had_session)
+
+
+class Gateway:
+    """All parts, wired to one another."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 - the composition root is where everything meets
+        self,
+        settings: Settings,
+        database: Database,
+        store: SqliteLog,
+        cache: ReadCache,
+        client_id: str,
+        group: asyncio.TaskGroup,
+        *,
+        had_session: bool,
+    ) -> None:
+        self._settings = settings
+        self._group = group
+        self._store = store
+        self._cache = cache
+        self._clock = SystemClock()
+        self._counters: Counter[str] = Counter()
+        self._cursors = SqliteCursors(database)
+        self._outcomes = SqliteOutcomes(database)
+        self._identity = SqliteIdentity(database)
+        self._had_session = had_session
+        topics = Topics(settings.root)
+        catalogue = Catalogue(load_deciders(settings.domain.deciders))
+        codec = EventCodec(catalogue)
+        self._projector = Projector(store, Projection(cache, catalogue, codec), self._clock)
+        events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
+        self._link = Link(_link_options(settings.mqtt, client_id), (topics.commands,), events)
+        self._retained = Retained(self._link, cache, catalogue, topics)
+        self._projector.listeners.append(self._retained.projected)
+        self._feed = Feed(
+            store, self._cursors, self._link, catalogue=catalogue, topics=topics, projected=self._projector.at
+        )
+        self._health = Health(
+            self._link,
+            topics,
+            self._clock,
+            self._counters,
+            info=gateway_info(catalogue, settings.gateway.id),
+            interval=settings.health.interval,
+            probe=self._figures,
+        )
+        self._pipeline = Pipeline(self._pipeline_parts(catalogue, codec, topics), group, self._counters)
+
+    async def run(self, stop: asyncio.Event, rebuild: asyncio.Event) -> None:
+        """Serve until ``stop`` is set, then finish in order."""
+        flush_interval = self._settings.readmodel.flush_interval
+        work = {
+            "link": self._link.run(),
+            "projector": self._projector.run(),
+            "retained": self._retained.run(),
+            "feed": self._feed.run(),
+            "feed cursor": self._feed.keep_saved(flush_interval),
+            "read cache": self._cache.keep_flushed(flush_interval),
+            "health": self._health.run(),
+            "prune": self._prune(),
+            "rebuild": self._rebuild_on(rebuild),
+        }
+        tasks = [self._group.create_task(coroutine, name=name) for name, coroutine in work.items()]
+        await stop.wait()
+        await self._finish()
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+        await self._save()
+
+    async def _finish(self) -> None:
+        """No new deliveries; what was taken is settled, acknowledged and projected; then leave the broker."""
+        log.info("stopping", in_flight=self._pipeline.in_flight)
+        self._pipeline.stop()
+        with suppress(TimeoutError, TimedOut):
+            await asyncio.wait_for(self._pipeline.drained(), DRAIN_PATIENCE)
+            await self._projector.reached(await self._store.head(), LEAVE_PATIENCE)
+        self._health.leave(self._link.epoch)
+        await self._link.close(LEAVE_PATIENCE)
+
+    async def _save(self) -> None:
+        try:
+            await self._cache.flush()
+            await self._feed.save()
+        except (OSError, StoreUnavailable) as error:
+            # both can be made again from the log
+            log.warning("not_saved_at_the_end", error=str(error))
+
+    def _pipeline_parts(self, catalogue: Catalogue, codec: EventCodec, topics: Topics) -> PipelineParts:
+        settings = self._settings
+        operators = [OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators]
+        aggregates = Aggregates(
+            self._store,
+            codec,
+            capacity=settings.limits.cached_devices,
+            snapshot_every=settings.event_store.snapshot_every,
+        )
+        encode = partial(codec.encode, gateway=settings.gateway.id)
+        return PipelineParts(
+            intake=Intake(topics, catalogue, Access(operators), settings.mqtt.max_payload),
+            rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
+            handler=Handler(self._store, self._outcomes, aggregates, encode, self._clock),
+            publisher=self._link,
+            clock=self._clock,
+            reached=self._projector.reached,
+            epoch=lambda: self._link.epoch,
+            gateway=settings.gateway.id,
+            deadletter_topic=topics.deadletter,
+            patience=settings.event_store.patience,
+            batch=settings.limits.batch,
+        )
+
+    def _deliver(self, delivery: Any) -> None:  # noqa: ANN401 - the link is built before the pipeline
+        self._pipeline.accept(delivery)
+
+    def _connected(self, connected: Connected) -> None:
+        lost = self._had_session and not connected.session_present
+        if lost:
+            log.warning("session_lost", epoch=connected.epoch, meaning="what the broker held for us is gone")
+        self._health.connected(connected.epoch, session_lost=lost)
+        self._retained.connected()
+        self._feed.connected()
+        if not self._had_session:
+            self._had_session = True
+            self._group.create_task(self._remember_session(), name="remember session")
+
+    async def _remember_session(self) -> None:
+        """From now on a missing session is a loss, also after a restart."""
+        try:
+            await self._cursors.save_cursor(_SESSION, 1)
+        except StoreUnavailable as error:
+            log.warning("session_not_remembered", error=str(error))
+
+    def _lost(self, _reason: str) -> None:
+        self._health.lost()
+        self._retained.lost()
+        self._feed.lost()
+
+    def _will(self, epoch: int) -> tuple[str, bytes]:
+        return self._health.will(epoch)
+
+    async def _prune(self) -> None:
+        while True:
+            before = self._clock.now() - timedelta(days=self._settings.limits.refusal_days)
+            try:
+                if forgotten := await self._outcomes.prune(before):
+                    log.info("refusals_forgotten", count=forgotten)
+            except StoreUnavailable as error:
+                log.warning("refusals_not_pruned", error=str(error))
+            await asyncio.sleep(PRUNE_INTERVAL)
+
+    async def _rebuild_on(self, rebuild: asyncio.Event) -> None:
+        while True:
+            await rebuild.wait()
+            rebuild.clear()
+            self._projector.rebuild()
+
+    def _figures(self) -> dict[str, Any]:
+        head = self._store.newest
+        return {
+            "gateway": self._settings.gateway.id,
+            "version": __version__,
+            "epoch": self._link.epoch,
+            "in_flight": self._pipeline.in_flight,
+            "event_store": {"kind": "embedded", "head": head},
+            "read_cache": {
+                "position": self._projector.position,
+                "lag": head - self._projector.position,
+                "rebuilding": self._projector.rebuilding,
+            },
+            "feed": {"position": self._feed.position, "lag": head - self._feed.position},
+            "retained": {"waiting": self._retained.waiting},
+        }
+
+
+def _link_options(mqtt: MqttSettings, client_id: str) -> LinkOptions:
+    def path(text: str) -> Path | None:
+        return Path(text) if text else None
+
+    tls = TlsFiles(path(mqtt.tls.ca_file), path(mqtt.tls.cert_file), path(mqtt.tls.key_file))
+    return LinkOptions(
+        client_id=client_id,
+        host=mqtt.host,
+        port=mqtt.port,
+        socket_path=mqtt.socket,
+        username=mqtt.username,
+        password=mqtt.password.get_secret_value(),
+        tls=tls if mqtt.tls.enabled else None,
+        keepalive=mqtt.keepalive,
+        connect_timeout=mqtt.connect_timeout,
+        receive_maximum=mqtt.receive_maximum,
+        publish_window=mqtt.publish_window,
+        session_expiry=mqtt.session_expiry,
+        will_delay=mqtt.will_delay,
+        backoff=(mqtt.backoff_min, mqtt.backoff_max),
+    )

@@ -1,0 +1,77 @@
+"""Logging: structlog straight to standard error, as colours on a terminal or as JSON lines.
+
+One event name for each occurrence, fields instead of sentences. What the libraries log joins it through one handler.
+"""
+
+import logging
+import sys
+from typing import Any, Final, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
+    """Set logging up.
+
+    Args:
+        level: the least that is told: debug, info, warning or error.
+        style: console, json, or auto: console where the stream is a terminal.
+        stream: where it goes.
+    """
+    as_console = style == "console" or (style == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        if as_console
+        else [structlog.processors.format_exc_info, _as_json_line]
+    )
+    structlog.configure(
+        processors=[*shared, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: _Lines(stream),
+        cache_logger_on_first_use=True,
+    )
+    root = logging.getLogger()
+    root.handlers = [_FromLibraries()]
+    root.setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)
+
+
+class _Lines:
+    """Writes lines. A log that cannot be written, such as to a closed pipe, must not stop the gateway."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def msg(self, line: str) -> None:
+        try:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # there is no other place to say so
+            return
+
+    debug = info = warning = error = critical = exception = msg
+
+
+class _FromLibraries(logging.Handler):
+    """What asyncio, aiomqtt and others log, as events of ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        getattr(structlog.get_logger(), level)(
+            "library_message", library=record.name, message=record.getMessage(), exc_info=record.exc_info
+        )
+
+
+def _as_json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
+    ordered: dict[str, Any] = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
+    return orjson.dumps({**ordered, **event}, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

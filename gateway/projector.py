@@ -1,0 +1,125 @@
+"""The projector follows the log from the cache's position, for ever, and tells others what it has folded."""
+
+import asyncio
+import heapq
+import random
+from collections.abc import Callable, Sequence
+from contextlib import aclosing
+from itertools import count
+from typing import Final
+
+import structlog
+
+from gateway.errors import StoreUnavailable, TimedOut
+from gateway.messages import RecordedEvent
+from gateway.ports import Clock, EventStore
+from gateway.projection import Projection, Touched
+
+log = structlog.get_logger()
+
+PROGRESS_INTERVAL: Final = 5.0
+_SHORTEST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 30.0
+
+
+class Projector:
+    """Keeps the read cache in step with the event store.
+
+    Attributes:
+        listeners: called after each batch with the devices that it touched.
+        rebuilding: whether the cache still lacks events that were there when it began to follow the log.
+    """
+
+    def __init__(self, store: EventStore, projection: Projection, clock: Clock) -> None:
+        self.listeners: list[Callable[[Touched], None]] = []
+        self.rebuilding = False
+        self._store = store
+        self._projection = projection
+        self._clock = clock
+        self._rebuild = asyncio.Event()
+        self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._order = count()
+
+    @property
+    def position(self) -> int:
+        """The last event that the read cache reflects."""
+        return self._projection.cache.position
+
+    def rebuild(self) -> None:
+        """Drop the cache and fold the log again from its first event."""
+        self._rebuild.set()
+
+    async def reached(self, position: int, patience: float) -> None:
+        """Wait until the cache reflects this position.
+
+        Raises:
+            TimedOut: it does not within so many seconds.
+        """
+        try:
+            await asyncio.wait_for(self.at(position), patience)
+        except TimeoutError:
+            raise TimedOut(f"the read cache is at position {self.position}, not yet at {position}") from None
+
+    async def at(self, position: int) -> None:
+        """Wait until the cache reflects this position, however long it takes."""
+        if self.position < position:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._waiting, (position, next(self._order), future))
+            await future
+
+    async def run(self) -> None:
+        """Follow the log for ever."""
+        while True:
+            following = asyncio.create_task(self._follow(), name="projector following")
+            rebuild = asyncio.create_task(self._rebuild.wait(), name="projector rebuild")
+            try:
+                await asyncio.wait((following, rebuild), return_when=asyncio.FIRST_COMPLETED)
+                if following.done():
+                    following.result()
+            finally:
+                await _cancel(following)
+                await _cancel(rebuild)
+            if self._rebuild.is_set():
+                self._rebuild.clear()
+                log.info("rebuild_started")
+                self._projection.clear()
+
+    async def _follow(self) -> None:
+        pause = _SHORTEST_PAUSE
+        while True:
+            try:
+                target = await self._store.head()
+                self.rebuilding = self.position < target
+                await self._fold_until_it_ends(target)
+                pause = _SHORTEST_PAUSE
+            except StoreUnavailable as error:
+                log.warning("projector_waits_for_store", error=str(error), next_try_s=pause)
+                await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _fold_until_it_ends(self, target: int) -> None:
+        told = self._clock.monotonic()
+        async with aclosing(self._store.subscribe(after=self.position)) as batches:
+            async for batch in batches:
+                self._fold(batch)
+                if self.rebuilding and self.position >= target:
+                    self.rebuilding = False
+                    log.info("read_cache_caught_up", position=self.position)
+                elif self.rebuilding and self._clock.monotonic() - told > PROGRESS_INTERVAL:
+                    told = self._clock.monotonic()
+                    log.info("read_cache_catching_up", position=self.position, head=target)
+                await asyncio.sleep(0)  # a long catch-up must let commands through
+
+    def _fold(self, batch: Sequence[RecordedEvent]) -> None:
+        touched = self._projection.apply(batch)
+        while self._waiting and self._waiting[0][0] <= self.position:
+            _, _, future = heapq.heappop(self._waiting)
+            if not future.done():
+                future.set_result(None)
+        for listener in self.listeners:
+            listener(touched)
+
+
+async def _cancel(task: "asyncio.Task[object]") -> None:
+    task.cancel()
+    await asyncio.wait((task,))

@@ -1,0 +1,116 @@
+"""Retained state and configuration: what the broker keeps is a function of the read cache, sent again when in doubt."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Final
+
+import orjson
+import structlog
+
+from gateway.codec import StateCodec
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.decider import Decider
+from gateway.errors import LinkLost, PublishRefused
+from gateway.ports import MessageProperties, Publisher, ReadModel
+from gateway.projection import Touched
+from gateway.topics import Topics
+
+log = structlog.get_logger()
+
+WINDOW: Final = 20
+"""Devices whose messages are on their way at once: few, so that acknowledgements do not wait behind them."""
+
+_JSON = MessageProperties(content_type="application/json")
+_GONE: Final = b""
+
+Target = tuple[Decider[Any], str]
+
+
+class Retained:
+    """Publishes each device's newest document, and never an older one after it."""
+
+    def __init__(self, publisher: Publisher, cache: ReadModel, catalogue: Catalogue, topics: Topics) -> None:
+        self._publisher = publisher
+        self._cache = cache
+        self._catalogue = catalogue
+        self._topics = topics
+        # changed devices go before those that are only sent again; both are conflated, in the order of the first change
+        self._changed: dict[tuple[str, str], Target] = {}
+        self._again: dict[tuple[str, str], Target] = {}
+        self._connected = asyncio.Event()
+        self._work = asyncio.Event()
+        self._free = asyncio.Semaphore(WINDOW)
+
+    @property
+    def waiting(self) -> int:
+        """How many devices the broker does not have in their newest state, as far as we know."""
+        return len(self._changed) + len(self._again)
+
+    def projected(self, touched: Touched) -> None:
+        """These devices have new documents."""
+        for decider, device in touched:
+            self._changed[decider.category, device] = decider, device
+        self._work.set()
+
+    def connected(self) -> None:
+        """The broker may have lost what it kept: everything is sent again, in the background."""
+        for decider in self._catalogue:
+            for document in self._cache.documents(decider.collection):
+                device = str(document["id"])
+                self._again[decider.category, device] = decider, device
+        self._connected.set()
+        self._work.set()
+
+    def lost(self) -> None:
+        """There is nobody to send to."""
+        self._connected.clear()
+
+    async def run(self) -> None:
+        """Publish for ever."""
+        while True:
+            await self._connected.wait()
+            await self._work.wait()
+            await self._free.acquire()
+            target = self._next()
+            if target is None:
+                self._free.release()
+                self._work.clear()
+            else:
+                self._send(target)
+
+    def _next(self) -> Target | None:
+        for waiting in (self._changed, self._again):
+            if waiting:
+                key = next(iter(waiting))
+                self._again.pop(key, None)
+                return waiting.pop(key, None) or self._changed.pop(key, None)
+        return None
+
+    def _send(self, target: Target) -> None:
+        decider, device = target
+        document = self._cache.get(decider.collection, device)
+        if document is None:
+            self._free.release()
+            return
+        state = StateCodec.of(decider).from_document(document)
+        gone = decider.is_retired(state)
+        encoded = self._cache.encoded(decider.collection, device) or _GONE
+        sent = [self._publish(self._topics.state(device), _GONE if gone else encoded)]
+        desired = decider.desired(state)
+        if desired is not None:
+            payload = orjson.dumps(desired) if desired and not gone else _GONE
+            sent.append(self._publish(self._topics.config(device), payload))
+        settled = asyncio.gather(*sent, return_exceptions=True)
+        settled.add_done_callback(lambda done: self._sent(target, done.result() if not done.cancelled() else ()))
+
+    def _publish(self, topic: str, payload: bytes) -> "asyncio.Future[None]":
+        return self._publisher.publish(topic, payload, retain=True, properties=_JSON)
+
+    def _sent(self, target: Target, results: Iterable[BaseException | None]) -> None:
+        self._free.release()
+        for result in results:
+            if isinstance(result, LinkLost):
+                self._again[target[0].category, target[1]] = target
+                self._work.set()
+            elif isinstance(result, PublishRefused):
+                log.warning("retained_refused_by_broker", device=target[1], reason=str(result))

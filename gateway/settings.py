@@ -1,0 +1,170 @@
+"""The settings tree: every key with its meaning, unit, limits and default."""
+
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from gateway.domain.decider import Decider
+from gateway.errors import SettingsError
+from gateway.ids import is_name
+
+
+def _name(value: str) -> str:
+    if not is_name(value):
+        raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first")
+    return value
+
+
+def _root(value: str) -> str:
+    if value and (set(value) & {"+", "#", "$"} or not all(value.split("/"))):
+        raise ValueError("must be topic levels without wildcards, such as edge/gw1")
+    return value
+
+
+def _embedded(value: str) -> str:
+    if value:
+        raise ValueError("only the embedded store is supported by this version: leave it empty")
+    return value
+
+
+class Section(BaseModel):
+    """A table of the settings file. Unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+
+Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class GatewaySettings(Section):
+    """The table ``[gateway]``."""
+
+    id: Annotated[str, AfterValidator(_name)] = Field("gw1", description="Name of this gateway")
+    state_dir: Path = Field(Path("/var/lib/edge-gateway"), description="Where it keeps its log and its read cache")
+
+
+class TlsSettings(Section):
+    """The table ``[mqtt.tls]``."""
+
+    enabled: bool = Field(default=False, description="Whether the broker is reached over TLS")
+    ca_file: str = Field("", description="PEM file; empty: the system's certificates")
+    cert_file: str = Field("", description="PEM file of the client certificate")
+    key_file: str = Field("", description="PEM file of its key")
+
+
+class MqttSettings(Section):
+    """The table ``[mqtt]``."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Of the broker")
+    port: int = Field(1883, ge=1, le=65_535, description="Of the broker")
+    socket: str = Field("", description="Path of the broker's unix socket, in place of host and port")
+    root: Annotated[str, AfterValidator(_root)] = Field("", description="Of all topics; empty: edge/<gateway id>")
+    username: str = ""
+    password: SecretStr = Field(SecretStr(""), description="Better as the credentials file mqtt_password")
+    keepalive: int = Field(15, ge=1, le=3_600, description="Seconds; a dead broker is noticed after twice as long")
+    connect_timeout: float = Field(5.0, gt=0, le=60, description="Seconds")
+    receive_maximum: int = Field(100, ge=1, le=65_535, description="Commands in flight from the broker")
+    publish_window: int = Field(100, ge=1, le=65_535, description="Messages in flight to the broker")
+    session_expiry: int = Field(604_800, ge=60, le=2**32 - 2, description="Seconds that the broker keeps our session")
+    will_delay: int = Field(5, ge=0, le=3_600, description="Seconds until the broker says that we are offline")
+    max_payload: int = Field(65_536, ge=256, le=16_777_216, description="Bytes of a command; more is refused unread")
+    backoff_min: float = Field(0.2, gt=0, le=60, description="Seconds before the first attempt to connect again")
+    backoff_max: float = Field(30.0, gt=0, le=3_600, description="Seconds between attempts at the most")
+    tls: TlsSettings = TlsSettings()
+
+
+class OperatorSettings(Section):
+    """``[[operators]]``: who may command devices other than himself."""
+
+    actors: Patterns = Field(description="Names or glob patterns of actors")
+    devices: Patterns = Field(("*",), description="Names or glob patterns of devices")
+    commands: Patterns = Field(("*",), description="Names or glob patterns of commands")
+
+
+class EventStoreSettings(Section):
+    """The table ``[event_store]``."""
+
+    url: Annotated[str, AfterValidator(_embedded)] = Field("", description="Empty: the embedded store")
+    patience: float = Field(2.0, ge=0, le=60, description="Seconds that a command waits for a store that is away")
+    snapshot_every: int = Field(1_000, ge=10, description="Events of a device between two snapshots")
+
+
+class LimitSettings(Section):
+    """The table ``[limits]``."""
+
+    commands_per_second: float = Field(200.0, ge=0, description="That an actor may sustain; 0: no limit")
+    burst: int = Field(1_000, ge=1, description="Commands that an actor may send at once after a pause")
+    batch: int = Field(64, ge=1, le=1_000, description="Commands of one device that are decided together")
+    cached_devices: int = Field(10_000, ge=1, description="Whose state is kept in memory")
+    refusal_days: int = Field(30, ge=1, description="How long a refusal is remembered")
+
+
+class ReadModelSettings(Section):
+    """The table ``[readmodel]``."""
+
+    flush_interval: float = Field(30.0, gt=0, description="Seconds between two writes of the cache, if it changed")
+
+
+class HealthSettings(Section):
+    """The table ``[health]``."""
+
+    interval: float = Field(10.0, gt=0, description="Seconds between two health messages")
+
+
+class LogSettings(Section):
+    """The table ``[log]``."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON")
+
+
+class DomainSettings(Section):
+    """The table ``[domain]``."""
+
+    deciders: Patterns = Field(("gateway.domain:DECIDERS",), description="module:attribute, one decider or several")
+
+
+class Settings(Section):
+    """All settings."""
+
+    gateway: GatewaySettings = GatewaySettings()
+    mqtt: MqttSettings = MqttSettings()
+    operators: tuple[OperatorSettings, ...] = ()
+    event_store: EventStoreSettings = EventStoreSettings()
+    limits: LimitSettings = LimitSettings()
+    readmodel: ReadModelSettings = ReadModelSettings()
+    health: HealthSettings = HealthSettings()
+    log: LogSettings = LogSettings()
+    domain: DomainSettings = DomainSettings()
+
+    @property
+    def root(self) -> str:
+        """The root of all topics."""
+        return self.mqtt.root or f"edge/{self.gateway.id}"
+
+
+SECRETS: Final = frozenset({"mqtt.password"})
+"""Keys whose values are never shown."""
+
+
+def load_deciders(names: Sequence[str]) -> list[Decider[Any]]:
+    """The deciders that these ``module:attribute`` names stand for.
+
+    Raises:
+        SettingsError: one of them cannot be imported, or is no decider.
+    """
+    found: list[Decider[Any]] = []
+    for name in names:
+        module, _, attribute = name.partition(":")
+        try:
+            value = getattr(import_module(module), attribute)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise SettingsError(f"domain.deciders: {name} cannot be imported: {error}") from error
+        several = value if isinstance(value, Sequence) else (value,)
+        if not all(isinstance(one, Decider) for one in several):
+            raise SettingsError(f"domain.deciders: {name} is no decider")
+        found += several
+    return found
