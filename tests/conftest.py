@@ -1,0 +1,30 @@
+"""What holds for every test: nothing that it started may outlive it, and no error may go unseen."""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind(request: pytest.FixtureRequest) -> None:
+    """For tests on an event loop only: the others have nothing to leave behind."""
+    if asyncio.iscoroutinefunction(getattr(request.function, "__wrapped__", request.function)):
+        request.getfixturevalue("_clean_loop")
+
+
+@pytest_asyncio.fixture
+async def _clean_loop() -> AsyncIterator[None]:
+    loop = asyncio.get_running_loop()
+    complaints: list[dict[str, Any]] = []
+    loop.set_exception_handler(lambda _loop, context: complaints.append(context))
+    before = asyncio.all_tasks()
+    yield
+    await asyncio.sleep(0)
+    gc.collect()  # "never retrieved" is said when the future goes
+    left = {task for task in asyncio.all_tasks() - before if not task.done()} - {asyncio.current_task()}
+    assert not left, f"tasks left behind: {left}"
+    assert not complaints, f"errors that nobody saw: {complaints}"

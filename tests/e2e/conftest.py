@@ -1,0 +1,43 @@
+"""A site that the tests of a module share, each with a device of its own; and one of a test's own."""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+
+from tests.support.site import Site, site
+from tests.support.technician import Technician
+
+
+@pytest.fixture(scope="module")
+def shared_site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with site(tmp_path_factory.mktemp("site")) as one:
+        yield one
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path) as one:
+        yield one
+
+
+@pytest_asyncio.fixture
+async def tech(shared_site: Site) -> AsyncIterator[Technician]:
+    async with shared_site.technician() as one:
+        yield one
+
+
+@pytest.fixture
+def device() -> str:
+    """A device that nobody has heard of."""
+    return f"pump-{uuid4().hex[:12]}"
+
+
+@pytest_asyncio.fixture
+async def online(tech: Technician, device: str) -> str:
+    """A device that is registered and connected; it is at revision 1."""
+    await tech.send(device, device, "register", {"model": "T-1000"})
+    await tech.send(device, device, "connect")
+    return device

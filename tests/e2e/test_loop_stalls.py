@@ -1,0 +1,85 @@
+"""The event loop is never blocked, whatever the log, the read cache and the broker are busy with."""
+
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+from blockbuster import blockbuster_ctx
+
+from gateway import app
+from gateway.settings_loader import load_settings
+from tests.support.broker import Broker
+from tests.support.gateway_process import REPOSITORY, GatewayProcess
+from tests.support.technician import technician
+
+DEVICES, COMMANDS = 50, 200
+LIMIT: Final = 0.1
+TICK: Final = 0.005
+
+
+class LoopWatch:
+    """Measures for how long the loop does not come round.
+
+    What counts is the time in which this thread ran or was blocked; not the time in which it could have run and the
+    machine gave its cores to others.
+
+    Attributes:
+        longest: in seconds.
+    """
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+
+    async def run(self) -> None:
+        descriptor = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        try:
+            while True:
+                due, delayed = time.perf_counter() + TICK, _run_delay(descriptor)
+                await asyncio.sleep(TICK)
+                late = time.perf_counter() - due
+                self.longest = max(self.longest, late - (_run_delay(descriptor) - delayed))
+        finally:
+            os.close(descriptor)
+
+
+def _run_delay(descriptor: int) -> float:
+    """Seconds for which this thread has waited for a core so far."""
+    return int(os.pread(descriptor, 100, 0).split()[1]) / 1e9
+
+
+@pytest.fixture
+def switch_often() -> Iterator[None]:
+    """As the gateway has it when it runs in its own process."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(app.SWITCH_INTERVAL)
+    yield
+    sys.setswitchinterval(interval)
+
+
+@pytest.mark.usefixtures("switch_often")
+async def test_the_loop_comes_round_within_100_ms_under_10_000_commands(tmp_path: Path) -> None:
+    broker = Broker(tmp_path / "broker")
+    broker.start()
+    try:
+        settings = load_settings(GatewayProcess(tmp_path / "gateway", broker.port).config).settings
+        stop, watch = asyncio.Event(), LoopWatch()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(app.run(settings, stop, asyncio.Event()))
+            async with technician(broker.port) as tech:
+                await tech.until("gateway/status", lambda status: status["state"] == "online")
+            command = ("-m", "tests.support.load", str(broker.port), str(DEVICES), str(COMMANDS))
+            load = await asyncio.create_subprocess_exec(sys.executable, *command, cwd=REPOSITORY)
+            watching = group.create_task(watch.run())
+            with blockbuster_ctx("gateway"):
+                status = await load.wait()
+            watching.cancel()
+            stop.set()
+    finally:
+        broker.stop()
+    assert status == 0
+    assert 0 < watch.longest < LIMIT

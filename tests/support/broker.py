@@ -1,0 +1,85 @@
+"""A real mosquitto of a test's own, on a free loopback port."""
+
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+STARTING: Final = 10.0
+# Debian keeps it where only root's path looks
+MOSQUITTO: Final = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+
+class Broker:
+    """Started, stopped, killed and started again, always on the same port.
+
+    Attributes:
+        port: on 127.0.0.1.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True)
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            self.port: int = probe.getsockname()[1]
+        self._store = directory / "store"
+        self._log = directory / "mosquitto.log"
+        self._config = directory / "mosquitto.conf"
+        self._config.write_text(
+            f"listener {self.port} 127.0.0.1\n"
+            "allow_anonymous true\n"
+            "user root\n"  # only where root runs the tests: mosquitto could not write its store otherwise
+            "set_tcp_nodelay true\n"
+            "max_queued_messages 0\n"
+            "persistence true\n"
+            f"persistence_location {self._store}/\n"
+            "autosave_on_changes true\n"
+            "autosave_interval 50\n"
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and wait until it takes connections."""
+        self._store.mkdir(exist_ok=True)
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen([MOSQUITTO, "-c", self._config], stdout=log, stderr=log)
+        deadline = time.monotonic() + STARTING
+        while time.monotonic() < deadline and self._process.poll() is None:
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"mosquitto does not start:\n{self._log.read_text()}")
+
+    def stop(self) -> None:
+        """End it in good order, if it runs: it keeps sessions, queues and retained messages."""
+        self._end(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once (SIGKILL): what it has not saved is gone."""
+        self._end(signal.SIGKILL)
+
+    def forget(self) -> None:
+        """Take everything from it that it has saved; it must not run."""
+        shutil.rmtree(self._store)
+
+    def pause(self) -> None:
+        """Let it do nothing, with its connections open."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: int) -> None:
+        assert self._process is not None, "the broker does not run"
+        self._process.send_signal(number)
+
+    def _end(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+            self._process.wait(STARTING)
+            self._process = None

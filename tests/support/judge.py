@@ -1,0 +1,87 @@
+"""An independent judge of a run: what was sent and acknowledged on one side, the event log on the other. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tests.support.event_log import LoggedEvent
+from tests.support.technician import Body
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A command as its sender knows it; ``code`` is what it must be answered with."""
+
+    actor: str
+    device: str
+    command: str
+    id: str
+    data: Mapping[str, Any]
+    code: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.actor, self.device, self.id
+
+
+def faults(sent: Sequence[Sent], acks: Mapping[str, Sequence[Body]], log: Sequence[LoggedEvent]) -> list[str]:
+    """Everything that breaks a promise: none in a good run.
+
+    Args:
+        sent: the commands, each sender's in the order in which he sent them first.
+        acks: all acknowledgements of each command id.
+        log: all events.
+    """
+    effects: defaultdict[tuple[str, str, str], list[LoggedEvent]] = defaultdict(list)
+    for event in log:
+        effects[event.command].append(event)
+    found = [*_gaps(log), *(f"nobody sent {key}" for key in effects.keys() - {one.key for one in sent})]
+    for one in sent:
+        found += (f"{one.key}: {fault}" for fault in _verdict_faults(one, acks.get(one.id, ()), effects[one.key]))
+    found += _disorder(sent, effects)
+    return found
+
+
+def _gaps(log: Sequence[LoggedEvent]) -> Iterator[str]:
+    revisions: defaultdict[str, int] = defaultdict(int)
+    for position, event in enumerate(log, start=1):
+        if event.position != position:
+            yield f"position {event.position} stands where {position} belongs"
+        if event.revision != revisions[event.stream]:
+            yield f"{event.stream}: revision {event.revision} stands where {revisions[event.stream]} belongs"
+        revisions[event.stream] += 1
+
+
+def _verdict_faults(one: Sent, acks: Sequence[Body], effects: Sequence[LoggedEvent]) -> Iterator[str]:
+    if not acks:
+        yield "was never acknowledged"
+        return
+    if any(ack["code"] != one.code for ack in acks):
+        yield f"was answered {[ack['code'] for ack in acks]} instead of {one.code}"
+    if any(_answer(ack) != _answer(acks[0]) for ack in acks):
+        yield "was given answers that differ"
+    if sum(not ack["duplicate"] for ack in acks) > 1:
+        yield "was called new more than once"
+    if _told(acks[0]) != [(event.id, event.type, event.revision) for event in effects]:
+        yield f"was told {_told(acks[0])}, but the log has {effects}"
+    if effects and acks[0]["position"] != effects[-1].position:
+        yield f"was told position {acks[0]['position']}, but the log has {effects[-1].position}"
+
+
+def _answer(ack: Body) -> Body:
+    return {name: value for name, value in ack.items() if name not in {"duplicate", "epoch"}}
+
+
+def _told(ack: Body) -> list[tuple[str, str, int]]:
+    return [(event["id"], event["type"], event["revision"]) for event in ack["events"]]
+
+
+def _disorder(sent: Sequence[Sent], effects: Mapping[tuple[str, str, str], Sequence[LoggedEvent]]) -> Iterator[str]:
+    lines: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for one in sent:
+        lines[one.actor, one.device] += [event.position for event in effects.get(one.key, ())]
+    for (actor, device), positions in lines.items():
+        if any(later <= earlier for earlier, later in pairwise(positions)):
+            yield f"the commands of {actor} for {device} took effect in another order than he sent them"
