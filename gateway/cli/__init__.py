@@ -1,24 +1,96 @@
-"""The command ``edge-gateway``."""
+"""The command ``edge-gateway``: one module a subcommand; what a subcommand needs is imported when it runs."""
 
-import argparse
+import os
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+import traceback
+from argparse import ArgumentParser, Namespace
+from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
+from typing import Final, Protocol
 
 from gateway import __version__
+from gateway.cli import check_config, device, devices, history, outcome, rebuild, run, send, verify
+from gateway.cli.exit_status import Exit, exit_status
+from gateway.cli.output import note
+from gateway.errors import SettingsError
+
+
+class Subcommand(Protocol):
+    """What a subcommand's module has."""
+
+    @property
+    def SUMMARY(self) -> str:  # noqa: N802 - a constant of the module
+        """What it does, in a line."""
+        ...
+
+    def add_options(self, parser: ArgumentParser) -> None:
+        """Tell the parser what may follow its name."""
+        ...
+
+    def execute(self, options: Namespace) -> Exit:
+        """Do it. What it raises becomes an exit status."""
+        ...
+
+
+SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
+    "run": run,
+    "check-config": check_config,
+    "send": send,
+    "devices": devices,
+    "device": device,
+    "history": history,
+    "outcome": outcome,
+    "rebuild": rebuild,
+    "verify": verify,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="edge-gateway")
-    parser.add_argument("--version", action="version", version=f"edge-gateway {__version__}")
-    parser.add_argument("command")
-    parser.add_argument("--config", type=Path)
-    args = parser.parse_args(argv)
-    from gateway.app import serve
-    from gateway.log import configure
-    from gateway.settings_loader import load_settings
+    """Run the command with these arguments, by default those of the process; its exit status."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        # a locale that lacks a character is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")
+    parser = _parser()
+    options = parser.parse_args(argv)
+    if options.subcommand is None:
+        parser.print_help(sys.stderr)
+        return Exit.USAGE
+    try:
+        status = SUBCOMMANDS[options.subcommand].execute(options)
+        # now, while a pipe that is closed can still be told from a fault
+        print(end="", flush=True)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one place where errors become exit statuses
+        return _explain(error)
+    return status
 
-    loaded = load_settings(args.config)
-    configure(loaded.settings.log.level, loaded.settings.log.format)
-    serve(loaded.settings)
-    return 0
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="edge-gateway",
+        description="Run an MQTT-native edge gateway, send it commands, and look at what it keeps, whether it runs or not.",
+    )
+    parser.add_argument("--version", action="version", version=f"edge-gateway {__version__}")
+    subparsers = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="SUBCOMMAND")
+    for name, subcommand in SUBCOMMANDS.items():
+        subcommand.add_options(
+            subparsers.add_parser(name, help=subcommand.SUMMARY, description=f"{subcommand.SUMMARY.capitalize()}.")
+        )
+    return parser
+
+
+def _explain(error: BaseException) -> Exit:
+    # what fails inside a task group comes wrapped
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    status = exit_status(error)
+    if status is Exit.BUG:
+        traceback.print_exception(error)
+        note("edge-gateway: this is a fault of the gateway, please report it")
+    elif status is Exit.PIPE_CLOSED:
+        # Python flushes once more at its end, and would complain
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    elif isinstance(error, SettingsError):
+        note(str(error))
+    elif status is not Exit.INTERRUPTED:
+        note(f"edge-gateway: {error}")
+    return status

@@ -1,58 +1,54 @@
 """Everything that can be asked of a device, with who may ask it."""
 
-import re
+import math
 from typing import Annotated, ClassVar, Final
 
-import orjson
 from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
+from pydantic_core import to_json
 
 from gateway.domain import device_events as events
 from gateway.domain.decider import Command, Event, Role
 from gateway.domain.device_events import Severity
 
 MAX_PROPERTIES: Final = 256
+MAX_ALARMS: Final = 256
 MAX_VALUE_BYTES: Final = 4_096
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 MAX_ENTRIES: Final = 64
-
-_PROPERTY = re.compile(r"[a-z][a-z0-9_.]{0,63}", re.ASCII)
 
 DEVICE: Final = frozenset({Role.DEVICE})
 OPERATOR: Final = frozenset({Role.OPERATOR})
 EITHER: Final = DEVICE | OPERATOR
 
 
-def _property_name(name: str) -> str:
-    if not _PROPERTY.fullmatch(name):
-        raise ValueError("must match [a-z][a-z0-9_.]{0,63}")
-    return name
-
-
 def _property_value(value: JsonValue) -> JsonValue:
-    if isinstance(value, dict | list | str) and len(orjson.dumps(value)) > MAX_VALUE_BYTES:
+    if isinstance(value, dict | list | str) and len(to_json(value)) > MAX_VALUE_BYTES:
         raise ValueError(f"must not exceed {MAX_VALUE_BYTES} bytes of JSON")
-    level: list[JsonValue] = [value]
-    while level:
-        item = level.pop()
+    left: list[JsonValue] = [value]
+    while left:
+        item = left.pop()
         if isinstance(item, dict):
-            level += item.values()
+            left += item.values()
         elif isinstance(item, list):
-            level += item
+            left += item
         elif isinstance(item, int) and abs(item) > MAX_SAFE_INTEGER:
             raise ValueError("must not exceed 2^53 - 1, beyond which JSON readers lose digits")
+        elif isinstance(item, float) and not math.isfinite(item):
+            raise ValueError("must be a finite number")
     return value
 
 
-def _no_control(text: str) -> str:
+def _printable(text: str) -> str:
     if not text.isprintable():
         raise ValueError("must be printable")
     return text
 
 
-Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_no_control)]
+Word = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
 Text = Annotated[str, Field(min_length=1, max_length=512)]
-PropertyName = Annotated[str, AfterValidator(_property_name)]
+PropertyName = Annotated[str, Field(pattern="^[a-z][a-z0-9_.]{0,63}$")]
 PropertyValue = Annotated[JsonValue, AfterValidator(_property_value)]
+AlarmCode = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._:-]{0,63}$")]
 Words = Annotated[dict[PropertyName, Annotated[str, Field(max_length=256)]], Field(max_length=MAX_ENTRIES)]
 Properties = Annotated[dict[PropertyName, PropertyValue], Field(min_length=1, max_length=MAX_PROPERTIES)]
 
@@ -67,7 +63,7 @@ class Register(Command):
     model: Word = Field(description="What kind of device it is")
     serial: Word | None = Field(None, description="The maker's number")
     firmware: Word | None = Field(None, description="Version of what runs on it")
-    attributes: Words = Field({}, description="Further fixed facts, such as its voltage")
+    attributes: Words = Field({}, description="Further fixed facts by name, such as its voltage")
 
 
 class Connect(Command):
@@ -88,7 +84,7 @@ class Disconnect(Command):
     issuers: ClassVar = DEVICE
     causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceDisconnected,)
 
-    reason: Text | None = None
+    reason: Text | None = Field(None, description="Why it ended")
 
 
 class Report(Command):
@@ -98,7 +94,7 @@ class Report(Command):
     issuers: ClassVar = DEVICE
     causes: ClassVar[tuple[type[Event], ...]] = (events.PropertiesReported, events.ConfigurationApplied)
 
-    properties: Properties = Field(description="Values by name")
+    properties: Properties = Field(description="Values by name: scalars, or arrays and objects up to 4 KiB of JSON")
     measured_at: AwareDatetime | None = Field(None, description="When they were measured, where it was earlier")
 
 
@@ -120,7 +116,7 @@ class RefuseConfiguration(Command):
     causes: ClassVar[tuple[type[Event], ...]] = (events.ConfigurationRefused,)
 
     version: int = Field(ge=1, description="Of the configuration that it refuses")
-    reason: Text
+    reason: Text = Field(description="Why, for the operator")
 
 
 class RaiseAlarm(Command):
@@ -130,9 +126,9 @@ class RaiseAlarm(Command):
     issuers: ClassVar = EITHER
     causes: ClassVar[tuple[type[Event], ...]] = (events.AlarmRaised,)
 
-    code: PropertyName = Field(description="Which alarm")
-    severity: Severity
-    message: Text | None = None
+    code: AlarmCode = Field(description="Which alarm")
+    severity: Severity = Field(description="How urgent it is")
+    message: Text | None = Field(None, description="What is wrong, for people")
 
 
 class AcknowledgeAlarm(Command):
@@ -142,8 +138,8 @@ class AcknowledgeAlarm(Command):
     issuers: ClassVar = OPERATOR
     causes: ClassVar[tuple[type[Event], ...]] = (events.AlarmAcknowledged,)
 
-    code: PropertyName
-    note: Text | None = None
+    code: AlarmCode = Field(description="Which alarm")
+    note: Text | None = Field(None, description="What is being done")
 
 
 class ClearAlarm(Command):
@@ -153,7 +149,7 @@ class ClearAlarm(Command):
     issuers: ClassVar = EITHER
     causes: ClassVar[tuple[type[Event], ...]] = (events.AlarmCleared,)
 
-    code: PropertyName
+    code: AlarmCode = Field(description="Which alarm")
 
 
 class Annotate(Command):
@@ -175,7 +171,7 @@ class Suspend(Command):
     issuers: ClassVar = OPERATOR
     causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceSuspended,)
 
-    reason: Text | None = None
+    reason: Text | None = Field(None, description="Why, for the history")
 
 
 class Resume(Command):
@@ -185,7 +181,7 @@ class Resume(Command):
     issuers: ClassVar = OPERATOR
     causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceResumed,)
 
-    reason: Text | None = None
+    reason: Text | None = Field(None, description="Why, for the history")
 
 
 class Decommission(Command):
@@ -195,7 +191,7 @@ class Decommission(Command):
     issuers: ClassVar = OPERATOR
     causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceDecommissioned,)
 
-    reason: Text
+    reason: Text = Field(description="Why, for the history")
 
 
 class Recommission(Command):
@@ -205,4 +201,4 @@ class Recommission(Command):
     issuers: ClassVar = OPERATOR
     causes: ClassVar[tuple[type[Event], ...]] = (events.DeviceRecommissioned,)
 
-    reason: Text
+    reason: Text = Field(description="Why, for the history")

@@ -1,6 +1,5 @@
 """What a device's commands cause, and what forbids them. Pure: one function a command."""
 
-from collections.abc import Mapping
 from typing import assert_never, cast
 
 from pydantic import JsonValue
@@ -8,7 +7,7 @@ from pydantic import JsonValue
 from gateway.domain import device_commands as commands
 from gateway.domain import device_events as events
 from gateway.domain.decider import Command, Context, Event
-from gateway.domain.device_commands import MAX_PROPERTIES
+from gateway.domain.device_commands import MAX_ALARMS, MAX_PROPERTIES
 from gateway.domain.device_state import DeviceState, evolve
 from gateway.errors import Invalid, NotFound
 
@@ -47,14 +46,12 @@ def _decide(command: DeviceCommand, state: DeviceState, context: Context) -> Eve
     if isinstance(command, commands.Register):
         return _register(command, state, context)
     if state.lifecycle == "unknown":
-        raise NotFound("the device is not registered")
+        raise NotFound("the device is not registered", type="unknown-device")
     match command:
         case commands.Connect():
             return _connect(command, state, context)
         case commands.Disconnect():
-            if not state.connected:
-                return NOTHING
-            return (events.DeviceDisconnected(at=context.at, reason=command.reason),)
+            return _disconnect(command, state, context)
         case commands.Report():
             return _report(command, state, context)
         case commands.Configure():
@@ -66,27 +63,17 @@ def _decide(command: DeviceCommand, state: DeviceState, context: Context) -> Eve
         case commands.AcknowledgeAlarm():
             return _acknowledge_alarm(command, state, context)
         case commands.ClearAlarm():
-            return (events.AlarmCleared(at=context.at, code=command.code),) if command.code in state.alarms else NOTHING
+            return _clear_alarm(command, state, context)
         case commands.Annotate():
             return _annotate(command, state, context)
         case commands.Suspend():
-            _require_in_service(state)
-            if state.lifecycle == "suspended":
-                return NOTHING
-            return (events.DeviceSuspended(at=context.at, reason=command.reason),)
+            return _suspend(command, state, context)
         case commands.Resume():
-            _require_in_service(state)
-            if state.lifecycle == "active":
-                return NOTHING
-            return (events.DeviceResumed(at=context.at, reason=command.reason),)
+            return _resume(command, state, context)
         case commands.Decommission():
-            if state.lifecycle == "decommissioned":
-                return NOTHING
-            return (events.DeviceDecommissioned(at=context.at, reason=command.reason),)
+            return _decommission(command, state, context)
         case commands.Recommission():
-            if state.lifecycle != "decommissioned":
-                raise Invalid("the device is in service", type="not-decommissioned")
-            return (events.DeviceRecommissioned(at=context.at, reason=command.reason),)
+            return _recommission(command, state, context)
         case _:
             assert_never(command)
 
@@ -122,6 +109,12 @@ def _connect(command: commands.Connect, state: DeviceState, context: Context) ->
     return (connected, changed)
 
 
+def _disconnect(command: commands.Disconnect, state: DeviceState, context: Context) -> Events:
+    if not state.connected:
+        return NOTHING
+    return (events.DeviceDisconnected(at=context.at, reason=command.reason),)
+
+
 def _report(command: commands.Report, state: DeviceState, context: Context) -> Events:
     _require_reporting(state)
     changed = {
@@ -131,9 +124,8 @@ def _report(command: commands.Report, state: DeviceState, context: Context) -> E
     }
     reported: Events = NOTHING
     if changed:
-        _require_room(state.reported, changed)
         reported = (events.PropertiesReported(at=context.at, properties=changed, measured_at=command.measured_at),)
-    return reported + _applied(_after(state, reported), context)
+    return reported + _applied(_with_room(state, reported), context)
 
 
 def _configure(command: commands.Configure, state: DeviceState, context: Context) -> Events:
@@ -144,21 +136,20 @@ def _configure(command: commands.Configure, state: DeviceState, context: Context
     )
     if unchanged:
         return NOTHING
-    _require_room(state.desired, {name: value for name, value in command.properties.items() if value is not None})
+    version = state.configuration.version + 1
     requested: Events = (
-        events.ConfigurationRequested(
-            at=context.at, configuration=state.configuration.version + 1, properties=command.properties
-        ),
+        events.ConfigurationRequested(at=context.at, configuration=version, properties=command.properties),
     )
-    return requested + _applied(_after(state, requested), context)
+    return requested + _applied(_with_room(state, requested), context)
 
 
 def _refuse_configuration(command: commands.RefuseConfiguration, state: DeviceState, context: Context) -> Events:
-    _require_in_service(state)
-    pending = state.configuration.version if state.configuration.status == "pending" else None
-    if command.version != pending:
+    if state.configuration.status != "pending" or command.version != state.configuration.version:
         raise Invalid(
-            f"version {command.version} is not pending", type="version-not-pending", field="data.version", value=pending
+            f"version {command.version} is not pending",
+            type="version-not-pending",
+            field="data.version",
+            value=command.version,
         )
     return (events.ConfigurationRefused(at=context.at, configuration=command.version, reason=command.reason),)
 
@@ -168,16 +159,26 @@ def _raise_alarm(command: commands.RaiseAlarm, state: DeviceState, context: Cont
     active = state.alarms.get(command.code)
     if active is not None and active.severity == command.severity:
         return NOTHING
+    if active is None and len(state.alarms) >= MAX_ALARMS:
+        raise Invalid(f"a device has at most {MAX_ALARMS} active alarms", type="too-many-alarms", field="data.code")
     return (events.AlarmRaised(at=context.at, code=command.code, severity=command.severity, message=command.message),)
 
 
 def _acknowledge_alarm(command: commands.AcknowledgeAlarm, state: DeviceState, context: Context) -> Events:
     active = state.alarms.get(command.code)
     if active is None:
-        raise Invalid(f"alarm {command.code} is not active", type="alarm-not-active", field="data.code")
+        raise Invalid(
+            f"alarm {command.code} is not active", type="alarm-not-active", field="data.code", value=command.code
+        )
     if active.acknowledged_at is not None:
         return NOTHING
     return (events.AlarmAcknowledged(at=context.at, code=command.code, by=context.actor, note=command.note),)
+
+
+def _clear_alarm(command: commands.ClearAlarm, state: DeviceState, context: Context) -> Events:
+    if command.code not in state.alarms:
+        return NOTHING
+    return (events.AlarmCleared(at=context.at, code=command.code),)
 
 
 def _annotate(command: commands.Annotate, state: DeviceState, context: Context) -> Events:
@@ -189,6 +190,32 @@ def _annotate(command: commands.Annotate, state: DeviceState, context: Context) 
     return (events.DeviceAnnotated(at=context.at, name=name, location=location, labels=labels),)
 
 
+def _suspend(command: commands.Suspend, state: DeviceState, context: Context) -> Events:
+    _require_in_service(state)
+    if state.lifecycle == "suspended":
+        return NOTHING
+    return (events.DeviceSuspended(at=context.at, reason=command.reason),)
+
+
+def _resume(command: commands.Resume, state: DeviceState, context: Context) -> Events:
+    _require_in_service(state)
+    if state.lifecycle == "active":
+        return NOTHING
+    return (events.DeviceResumed(at=context.at, reason=command.reason),)
+
+
+def _decommission(command: commands.Decommission, state: DeviceState, context: Context) -> Events:
+    if state.lifecycle == "decommissioned":
+        return NOTHING
+    return (events.DeviceDecommissioned(at=context.at, reason=command.reason),)
+
+
+def _recommission(command: commands.Recommission, state: DeviceState, context: Context) -> Events:
+    if state.lifecycle != "decommissioned":
+        raise Invalid("the device is in service", type="not-decommissioned")
+    return (events.DeviceRecommissioned(at=context.at, reason=command.reason),)
+
+
 def _applied(state: DeviceState, context: Context) -> Events:
     """The configuration has been applied, if it was pending and all that is desired is reported."""
     if state.configuration.status != "pending" or not all(
@@ -198,15 +225,15 @@ def _applied(state: DeviceState, context: Context) -> Events:
     return (events.ConfigurationApplied(at=context.at, configuration=state.configuration.version),)
 
 
-def _after(state: DeviceState, happened: Events) -> DeviceState:
+def _with_room(state: DeviceState, happened: Events) -> DeviceState:
+    """The state after what happened, if it still has room for all its properties, reported and desired."""
     for event in happened:
         state = evolve(state, event)
+    if len(state.reported.keys() | state.desired.keys()) > MAX_PROPERTIES:
+        raise Invalid(
+            f"a device has at most {MAX_PROPERTIES} properties", type="too-many-properties", field="data.properties"
+        )
     return state
-
-
-def _require_room(known: Mapping[str, JsonValue], added: Mapping[str, JsonValue]) -> None:
-    if len(known.keys() | added.keys()) > MAX_PROPERTIES:
-        raise Invalid(f"a device has at most {MAX_PROPERTIES} properties", type="too-many-properties")
 
 
 def _equal(one: JsonValue, other: JsonValue) -> bool:

@@ -48,6 +48,8 @@ class DeviceState:
     """A device.
 
     Attributes:
+        registered_firmware: what it was registered with; ``firmware`` is what it runs now.
+        last_seen: when it connected, reported a change or disconnected last.
         reported: what the device has told, and nothing else.
         reported_at: when each of these values was measured, or received where the device did not say.
         desired: what operators want it to be.
@@ -112,37 +114,17 @@ def _with_status(state: DeviceState) -> DeviceState:
 def _evolve(state: DeviceState, event: DeviceEvent) -> DeviceState:  # noqa: C901, PLR0911, PLR0912 - one case an event
     match event:
         case events.DeviceRegistered():
-            return replace(
-                state,
-                lifecycle="active",
-                model=event.model,
-                serial=event.serial,
-                firmware=event.firmware,
-                registered_firmware=event.firmware,
-                attributes=event.attributes,
-                registered_at=event.at,
-            )
+            return _registered(state, event)
         case events.DeviceConnected():
-            return replace(
-                state, connected=True, connected_at=event.at, last_seen=event.at, address=event.address or state.address
-            )
+            return _connected(state, event)
         case events.FirmwareChanged():
             return replace(state, firmware=event.firmware)
         case events.DeviceDisconnected():
             return replace(state, connected=False, disconnected_at=event.at, last_seen=event.at)
         case events.PropertiesReported():
-            times = dict.fromkeys(event.properties, event.measured_at or event.at)
-            return replace(
-                state,
-                reported={**state.reported, **event.properties},
-                reported_at={**state.reported_at, **times},
-                last_seen=event.at,
-            )
+            return _reported(state, event)
         case events.ConfigurationRequested():
-            desired = {**state.desired, **event.properties}
-            kept = {name: value for name, value in desired.items() if value is not None}
-            status: ConfigurationStatus = "pending" if kept else "none"
-            return replace(state, desired=kept, configuration=Configuration(event.configuration, status))
+            return _requested(state, event)
         case events.ConfigurationApplied():
             return replace(state, configuration=Configuration(event.configuration, "applied"))
         case events.ConfigurationRefused():
@@ -151,32 +133,80 @@ def _evolve(state: DeviceState, event: DeviceEvent) -> DeviceState:  # noqa: C90
             alarm = Alarm(event.code, event.severity, event.message, event.at)
             return replace(state, alarms={**state.alarms, event.code: alarm})
         case events.AlarmAcknowledged():
-            alarm = replace(
-                state.alarms[event.code], acknowledged_at=event.at, acknowledged_by=event.by, note=event.note
-            )
-            return replace(state, alarms={**state.alarms, event.code: alarm})
+            return _acknowledged(state, event)
         case events.AlarmCleared():
             return replace(state, alarms={code: one for code, one in state.alarms.items() if code != event.code})
         case events.DeviceAnnotated():
-            return replace(
-                state,
-                name=state.name if event.name is None else event.name,
-                location=state.location if event.location is None else event.location,
-                labels=state.labels if event.labels is None else event.labels,
-            )
+            return _annotated(state, event)
         case events.DeviceSuspended():
             return replace(state, lifecycle="suspended")
         case events.DeviceResumed() | events.DeviceRecommissioned():
             return replace(state, lifecycle="active")
         case events.DeviceDecommissioned():
-            return replace(
-                state,
-                lifecycle="decommissioned",
-                connected=False,
-                disconnected_at=event.at,
-                desired={},
-                alarms={},
-                configuration=Configuration(state.configuration.version),
-            )
+            return _decommissioned(state, event)
         case _:
             assert_never(event)
+
+
+def _registered(state: DeviceState, event: events.DeviceRegistered) -> DeviceState:
+    return replace(
+        state,
+        lifecycle="active",
+        model=event.model,
+        serial=event.serial,
+        firmware=event.firmware,
+        registered_firmware=event.firmware,
+        attributes=event.attributes,
+        registered_at=event.at,
+    )
+
+
+def _connected(state: DeviceState, event: events.DeviceConnected) -> DeviceState:
+    return replace(
+        state, connected=True, connected_at=event.at, last_seen=event.at, address=event.address or state.address
+    )
+
+
+def _reported(state: DeviceState, event: events.PropertiesReported) -> DeviceState:
+    times = dict.fromkeys(event.properties, event.measured_at or event.at)
+    return replace(
+        state,
+        reported={**state.reported, **event.properties},
+        reported_at={**state.reported_at, **times},
+        last_seen=event.at,
+    )
+
+
+def _requested(state: DeviceState, event: events.ConfigurationRequested) -> DeviceState:
+    desired = {name: value for name, value in {**state.desired, **event.properties}.items() if value is not None}
+    # where every wish is withdrawn nothing is left to wait for
+    return replace(
+        state, desired=desired, configuration=Configuration(event.configuration, "pending" if desired else "none")
+    )
+
+
+def _acknowledged(state: DeviceState, event: events.AlarmAcknowledged) -> DeviceState:
+    alarm = replace(state.alarms[event.code], acknowledged_at=event.at, acknowledged_by=event.by, note=event.note)
+    return replace(state, alarms={**state.alarms, event.code: alarm})
+
+
+def _annotated(state: DeviceState, event: events.DeviceAnnotated) -> DeviceState:
+    return replace(
+        state,
+        name=state.name if event.name is None else event.name,
+        location=state.location if event.location is None else event.location,
+        labels=state.labels if event.labels is None else event.labels,
+    )
+
+
+def _decommissioned(state: DeviceState, event: events.DeviceDecommissioned) -> DeviceState:
+    """Out of service: the session is over, nothing is asked of the device, nothing about it is alarming."""
+    return replace(
+        state,
+        lifecycle="decommissioned",
+        connected=False,
+        disconnected_at=event.at if state.connected else state.disconnected_at,
+        desired={},
+        alarms={},
+        configuration=Configuration(state.configuration.version),
+    )

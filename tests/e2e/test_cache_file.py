@@ -33,7 +33,7 @@ async def test_after_a_shutdown_plain_tinydb_reads_what_was_acknowledged(own_sit
     assert {one: (devices[one]["revision"], devices[one]["position"]) for one in FLEET} == {
         one: (ack["revision"], ack["position"]) for one, ack in last.items()
     }
-    assert [(alarm["key"], alarm["severity"]) for alarm in alarms] == [("hot", "info")]
+    assert [(alarm["code"], alarm["severity"]) for alarm in alarms] == [("hot", "info")]
     assert checkpoint["position"] == read_log(own_site.gateway.database)[-1].position
 
 
@@ -55,6 +55,7 @@ async def test_a_damaged_cache_is_rebuilt_from_the_log(own_site: Site, damage: C
     async with own_site.technician() as tech:
         await _work(tech)
         before = {one: await tech.until(f"state/{one}", lambda state: state["revision"] == 2) for one in FLEET}
+    await _until(gateway.cache.exists)
     await asyncio.to_thread(gateway.kill)
     damage(gateway.cache)
     await asyncio.to_thread(gateway.start)
@@ -66,3 +67,9 @@ async def test_a_damaged_cache_is_rebuilt_from_the_log(own_site: Site, damage: C
     await asyncio.to_thread(gateway.terminate)
     verified = await asyncio.to_thread(gateway.run, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():
+            await asyncio.sleep(0.02)

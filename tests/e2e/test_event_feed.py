@@ -27,7 +27,7 @@ async def test_an_event_tells_who_caused_it_and_with_which_command(tech: Technic
     message = await tech.first(lambda message: message.topic.endswith("/DeviceSuspended"))
     attributes = ("specversion", "actor", "commandid", "correlationid", "causationid", "traceparent")
     assert [message.body[name] for name in attributes] == ["1.0", "alice", "c-1", "order-66", "c-1", trace]
-    assert (message.body["revision"], message.body["position"]) == (ack["revision"], str(ack["position"]))
+    assert (message.body["revision"], message.body["position"]) == (str(ack["revision"]), str(ack["position"]))
     assert message.content_type == "application/cloudevents+json"
 
 

@@ -4,7 +4,7 @@ import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -24,12 +24,14 @@ class WireBroker:
 
     Attributes:
         subscribed: whether the gateway takes commands.
+        gone: whether its connection has ended.
         acks: acknowledgements, in the order of arrival.
         pubacks: packet ids of the commands that the gateway lets go, in the order of arrival.
     """
 
     def __init__(self) -> None:
         self.subscribed = asyncio.Event()
+        self.gone = asyncio.Event()
         self.acks: list[Body] = []
         self.pubacks: list[int] = []
         self._news = asyncio.Condition()
@@ -38,16 +40,14 @@ class WireBroker:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        try:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
             while True:
                 kind, body = await _packet(reader)
                 self._take(kind, body)
                 async with self._news:
                     self._news.notify_all()
-        except asyncio.IncompleteReadError:
-            pass
-        finally:
-            writer.close()
+        writer.close()
+        self.gone.set()
 
     async def until_acks(self, count: int, *, within: float = PATIENCE) -> None:
         async with asyncio.timeout(within), self._news:
@@ -130,6 +130,8 @@ async def _wired(directory: Path) -> AsyncIterator[tuple[WireBroker, GatewayProc
         gateway.launch()
         await asyncio.wait_for(broker.subscribed.wait(), PATIENCE)
         yield broker, gateway
+        gateway.kill()
+        await broker.gone.wait()
     finally:
         gateway.close()
         server.close()

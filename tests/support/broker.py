@@ -36,8 +36,6 @@ class Broker:
             "max_queued_messages 0\n"
             "persistence true\n"
             f"persistence_location {self._store}/\n"
-            "autosave_on_changes true\n"
-            "autosave_interval 50\n"
         )
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -1,0 +1,41 @@
+"""``edge-gateway check-config``: are the settings right, and where does each value come from?"""
+
+from argparse import ArgumentParser, Namespace
+from typing import Final
+
+from gateway.cli.exit_status import Exit
+from gateway.cli.options import add_config, add_json, catalogue_of
+from gateway.cli.output import note, print_json, print_table
+
+SUMMARY: Final = "check the settings, telling every error at once"
+
+_HEADING: Final = ("key", "value", "origin")
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Tell the parser what may follow."""
+    add_config(parser)
+    add_json(parser)
+    parser.add_argument("--show", action="store_true", help="print every value with its origin; secrets are hidden")
+
+
+def execute(options: Namespace) -> Exit:
+    """Load the settings and say what they are.
+
+    Raises:
+        SettingsError: they cannot be used.
+    """
+    from gateway.settings_loader import load_settings
+
+    loaded = load_settings(options.config)
+    catalogue_of(loaded.settings)
+    for warning in loaded.warnings:
+        note(f"warning: {warning}")
+    if not options.show:
+        note("the settings are right")
+    elif options.json:
+        for row in loaded.rows():
+            print_json(dict(zip(_HEADING, row, strict=True)))
+    else:
+        print_table(_HEADING, loaded.rows())
+    return Exit.OK

@@ -1,0 +1,56 @@
+"""Options that several subcommands share, and what they lead to."""
+
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gateway.domain.catalogue import Catalogue
+    from gateway.settings import Settings
+
+
+def add_config(parser: ArgumentParser) -> None:
+    """``--config PATH``."""
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="PATH",
+        help="settings file (default: $GATEWAY_CONFIG, else /etc/edge-gateway/gateway.toml)",
+    )
+
+
+def add_json(parser: ArgumentParser) -> None:
+    """``--json``."""
+    parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+
+
+def at_least(lowest: int) -> Callable[[str], int]:
+    """The type of a whole number that is not below another."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if number < lowest:
+            raise ArgumentTypeError(f"must be a whole number from {lowest} on, not {text!r}")
+        return number
+
+    return read
+
+
+def catalogue_of(settings: "Settings") -> "Catalogue":
+    """The aggregates that the settings name.
+
+    Raises:
+        SettingsError: one cannot be imported, or two of them claim the same name.
+    """
+    from gateway.domain.catalogue import Catalogue
+    from gateway.errors import SettingsError
+    from gateway.settings import load_deciders
+
+    try:
+        return Catalogue(load_deciders(settings.domain.deciders))
+    except ValueError as error:
+        raise SettingsError(f"domain.deciders: {error}") from error

@@ -1,0 +1,74 @@
+"""``edge-gateway outcome``: what became of a command."""
+
+from argparse import ArgumentParser, Namespace
+from typing import TYPE_CHECKING, Any, Final
+
+from gateway.cli.exit_status import Exit
+from gateway.cli.options import add_config, add_json
+from gateway.cli.output import note, print_fields, print_json
+
+if TYPE_CHECKING:
+    from gateway.messages import Verdict
+
+SUMMARY: Final = "tell what became of a command"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Tell the parser what may follow."""
+    parser.add_argument("command_id", metavar="COMMAND_ID", help="the id that its sender gave it")
+    parser.add_argument("--device", metavar="DEVICE", help="only of a command for this device")
+    add_config(parser)
+    add_json(parser)
+
+
+def execute(options: Namespace) -> Exit:
+    """Print every verdict that was given under this id: several actors may have used the same one.
+
+    Raises:
+        SettingsError: the settings cannot be used.
+        StateError: there is no log, or it cannot be read.
+    """
+    from gateway.adapters.sqlite import DATABASE_FILE
+    from gateway.adapters.sqlite_reader import open_read_only
+    from gateway.settings_loader import load_settings
+
+    settings = load_settings(options.config).settings
+    with open_read_only(settings.gateway.state_dir / DATABASE_FILE) as log:
+        verdicts = log.find_by_command_id(options.command_id)
+    wanted = [verdict for verdict in verdicts if options.device in {None, verdict.device}]
+    for index, verdict in enumerate(wanted):
+        if options.json:
+            print_json(_told(verdict))
+        else:
+            if index:
+                print()
+            print_fields(_told(verdict))
+    if not wanted:
+        note(f"unknown: {options.command_id}")
+    return Exit.OK if wanted else Exit.NO
+
+
+def _told(verdict: "Verdict") -> dict[str, Any]:
+    """The verdict in the words of an acknowledgement."""
+    from gateway.acks import status_of
+
+    outcome = verdict.outcome
+    told: dict[str, Any] = {
+        "command_id": verdict.command_id,
+        "device": verdict.device,
+        "command": verdict.command,
+        "actor": verdict.actor,
+        "status": status_of(outcome.code),
+        "code": outcome.code,
+        "revision": outcome.revision,
+        "position": outcome.position,
+        "events": [{"id": str(one.id), "type": one.type, "revision": one.revision} for one in outcome.events],
+        "received_at": outcome.received_at,
+        "persisted_at": outcome.persisted_at,
+    }
+    if outcome.error is not None:
+        error = outcome.error
+        told["error"] = {"type": error.type, "message": error.message}
+        if error.field is not None:
+            told["error"] |= {"field": error.field, "value": error.value}
+    return told

@@ -1,0 +1,72 @@
+"""What the command prints: data on standard output, notes on standard error, no colours, nothing a terminal obeys."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+Fields = Mapping[str, Any]
+"""A JSON object to print; times may stand in it as they are."""
+
+
+def note(text: str) -> None:
+    """Tell the user something that is no data."""
+    print("\n".join(map(escaped, text.splitlines())), file=sys.stderr)
+
+
+def print_json(fields: Fields) -> None:
+    """One JSON object on one line."""
+    # JSON lets DEL stand as it is, and escapes every other control character
+    print(_json(fields).replace("\x7f", "\\u007f"))
+
+
+def print_fields(fields: Fields) -> None:
+    """One object as aligned lines, each with the dotted path of a value."""
+    print_table((), [(path, shown(value)) for path, value in _leaves(fields, "")])
+
+
+def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Aligned columns; the cells are made safe for a terminal."""
+    lines = [[escaped(cell) for cell in row] for row in (heading, *rows) if row]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def shown(value: object) -> str:
+    """A value for people: text as it is, times to the second, ``-`` for nothing, anything else as JSON."""
+    match value:
+        case None:
+            return "-"
+        case str():
+            return value
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        case _:
+            return json.dumps(value, ensure_ascii=False, default=_time)
+
+
+def escaped(text: str) -> str:
+    """The text with every character that is not printable written as an escape sequence."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _leaves(fields: Fields, prefix: str) -> Iterable[tuple[str, object]]:
+    for name, value in fields.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _json(fields: Fields) -> str:
+    return json.dumps(fields, default=_time)
+
+
+def _time(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    raise TypeError(f"{type(value).__name__} is not for printing")

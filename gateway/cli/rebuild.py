@@ -1,0 +1,78 @@
+"""``edge-gateway rebuild``: make the read cache anew from the log."""
+
+import os
+import signal
+import time
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+from gateway.cli.exit_status import Exit
+from gateway.cli.options import add_config, catalogue_of
+from gateway.cli.output import note
+
+if TYPE_CHECKING:
+    from gateway.domain.catalogue import Catalogue
+    from gateway.settings import Settings
+
+SUMMARY: Final = "make the read cache anew from the log"
+
+_PROGRESS_INTERVAL: Final = 1.0
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Tell the parser what may follow."""
+    add_config(parser)
+
+
+def execute(options: Namespace) -> Exit:
+    """Rebuild, or have it rebuilt.
+
+    Raises:
+        SettingsError: the settings cannot be used.
+        StateError: there is no log, it cannot be read, or the state directory cannot be used.
+    """
+    from gateway.adapters.state_dir import process_in
+    from gateway.settings_loader import load_settings
+
+    settings = load_settings(options.config).settings
+    catalogue = catalogue_of(settings)
+    process = process_in(settings.gateway.state_dir)
+    if process is None:
+        _rebuild(settings, catalogue)
+    else:
+        os.kill(process, signal.SIGUSR1)
+        note(f"the gateway runs with process id {process}; it was told to rebuild, and serves on meanwhile")
+    return Exit.OK
+
+
+def _rebuild(settings: "Settings", catalogue: "Catalogue") -> None:
+    import asyncio
+
+    from gateway.adapters.sqlite import DATABASE_FILE
+    from gateway.adapters.sqlite_reader import open_read_only
+    from gateway.adapters.state_dir import claim_state_dir
+    from gateway.cli.read_side import empty_cache, fold
+
+    # a second rebuild takes whoever holds the state directory for the gateway
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    directory = settings.gateway.state_dir
+    with open_read_only(directory / DATABASE_FILE) as log, claim_state_dir(directory):
+        head = log.head()
+        cache = empty_cache(settings, log)
+        fold(log, cache, catalogue, until=head, progress=_progress(head))
+        cache.advance(head)
+        asyncio.run(cache.flush())
+    note(f"the read cache is rebuilt from {head} events")
+
+
+def _progress(head: int) -> Callable[[int], None]:
+    told = time.monotonic()
+
+    def progress(position: int) -> None:
+        nonlocal told
+        if time.monotonic() - told >= _PROGRESS_INTERVAL:
+            told = time.monotonic()
+            note(f"{position} of {head} events")
+
+    return progress

@@ -1,0 +1,37 @@
+"""``edge-gateway run``: the daemon."""
+
+from argparse import ArgumentParser, Namespace
+from typing import Final
+
+from gateway.cli.exit_status import Exit
+from gateway.cli.options import add_config, catalogue_of
+
+SUMMARY: Final = "run the gateway in the foreground"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Tell the parser what may follow."""
+    add_config(parser)
+
+
+def execute(options: Namespace) -> Exit:
+    """Load the settings, set logging up, and serve.
+
+    Raises:
+        SettingsError: the settings cannot be used.
+        StateError: the state directory cannot be used.
+        StoreUnavailable: the disk does not let the database be opened.
+    """
+    import structlog
+
+    from gateway.app import serve
+    from gateway.log import configure
+    from gateway.settings_loader import load_settings
+
+    loaded = load_settings(options.config)
+    catalogue_of(loaded.settings)
+    configure(loaded.settings.log.level, loaded.settings.log.format)
+    for warning in loaded.warnings:
+        structlog.get_logger().warning("settings_warning", warning=warning)
+    serve(loaded.settings)
+    return Exit.OK
