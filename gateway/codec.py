@@ -7,7 +7,6 @@ that this gateway does not know, or data that it cannot read, becomes an :class:
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any, Final, cast
 
 import orjson
@@ -120,7 +119,10 @@ class StateCodec:
     @staticmethod
     def of(decider: Decider[Any]) -> "StateCodec":
         """The codec for this decider's states; built once for each type."""
-        return _state_codec(decider.state_type)
+        codec = _STATE_CODECS.get(decider.state_type)
+        if codec is None:
+            codec = _STATE_CODECS[decider.state_type] = StateCodec(decider.state_type)
+        return codec
 
     def __init__(self, state_type: type[Any]) -> None:
         self._adapter: TypeAdapter[Any] = TypeAdapter(state_type)
@@ -150,6 +152,4 @@ class StateCodec:
         return self._adapter.validate_python(document)
 
 
-@cache
-def _state_codec(state_type: type[Any]) -> StateCodec:
-    return StateCodec(state_type)
+_STATE_CODECS: dict[type[Any], StateCodec] = {}

@@ -21,6 +21,7 @@ log = structlog.get_logger()
 CURSOR: Final = "feed"
 WINDOW: Final = 50
 _PAUSE: Final = 1.0
+_LINK_PAUSE: Final = 0.1
 _CLOUD_EVENT: Final = MessageProperties(content_type="application/cloudevents+json")
 _METADATA: Final = {
     "actor": "actor",
@@ -99,6 +100,8 @@ class Feed:
                     await self._begin()
                 await self._connected.wait()
                 await self._follow()
+                # the connection ended, and the link may not have said so yet: do not spin meanwhile
+                await asyncio.sleep(_LINK_PAUSE)
             except StoreUnavailable as error:
                 log.warning("feed_waits_for_store", error=str(error), next_try_s=_PAUSE)
                 await asyncio.sleep(_PAUSE)

@@ -14,9 +14,7 @@ from typing import Annotated, Any, Final
 import orjson
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     JsonValue,
@@ -25,7 +23,7 @@ from pydantic import (
 
 from gateway.access import Access
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.decider import Command, Decider, Role
+from gateway.domain.decider import Command, Decider, Role, Timestamp
 from gateway.errors import BadEnvelope, Gone, Invalid, NotFound, NotPermitted, Refusal, TooLarge
 from gateway.ids import MAX_COMMAND_ID, event_id, is_command_id, new_id
 from gateway.messages import ReplyTo, Request, WaitFor
@@ -36,14 +34,7 @@ MAX_DEPTH: Final = 32
 MAX_ERRORS_TOLD: Final = 10
 _MAX_TEXT_TOLD: Final = 64
 _MAX_CORRELATION_ID: Final = 128
-_RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII)
-
-
-def _rfc3339(value: object) -> object:
-    if not isinstance(value, str) or not _RFC3339.fullmatch(value):
-        raise ValueError("must be an RFC 3339 time with an offset, such as 2026-03-01T12:00:00Z")
-    return value
 
 
 def _command_id(value: str) -> str:
@@ -58,7 +49,6 @@ def _printable(value: str) -> str:
     return value
 
 
-Timestamp = Annotated[AwareDatetime, BeforeValidator(_rfc3339), Field(strict=False)]
 CorrelationId = Annotated[str, Field(min_length=1, max_length=_MAX_CORRELATION_ID), AfterValidator(_printable)]
 
 

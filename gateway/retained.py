@@ -10,7 +10,7 @@ import structlog
 from gateway.codec import StateCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider
-from gateway.errors import LinkLost, PublishRefused
+from gateway.errors import PublishRefused
 from gateway.ports import MessageProperties, Publisher, ReadModel
 from gateway.projection import Touched
 from gateway.topics import Topics
@@ -109,8 +109,6 @@ class Retained:
     def _sent(self, target: Target, results: Iterable[BaseException | None]) -> None:
         self._free.release()
         for result in results:
-            if isinstance(result, LinkLost):
-                self._again[target[0].category, target[1]] = target
-                self._work.set()
-            elif isinstance(result, PublishRefused):
+            # what a lost connection swallowed comes again with the next one, like everything else
+            if isinstance(result, PublishRefused):
                 log.warning("retained_refused_by_broker", device=target[1], reason=str(result))

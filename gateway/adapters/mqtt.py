@@ -165,10 +165,10 @@ class Link:
 
     async def close(self, patience: float) -> None:
         """Let the broker have what was published, at most for so many seconds, and leave: no will, session kept."""
-        self._closing.set()
         if self._connection is not None:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._connection.idle(), patience)
+        self._closing.set()
         await self._closed.wait()
 
     async def _serve(self, epoch: int) -> str:

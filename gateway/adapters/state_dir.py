@@ -37,6 +37,26 @@ def claim_state_dir(directory: Path) -> Iterator[Path]:
         os.close(lock)
 
 
+def process_in(directory: Path) -> int | None:
+    """The id of the process that holds the state directory; ``None`` where none does.
+
+    Raises:
+        StateError: the lock file cannot be read, or its holder has not written its id yet.
+    """
+    try:
+        with (directory / LOCK_FILE).open("rb") as lock:
+            try:
+                # shared, and only for a moment: it cannot be asked for in another way
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return int(lock.read())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise StateError(f"who uses the state directory {directory} cannot be found out: {error}") from error
+    return None
+
+
 def make_private_file(path: Path) -> None:
     """Make sure that the file exists and that nobody outside the gateway's group can open it.
 

@@ -18,7 +18,7 @@ def note(text: str) -> None:
 def print_json(fields: Fields) -> None:
     """One JSON object on one line."""
     # JSON lets DEL stand as it is, and escapes every other control character
-    print(_json(fields).replace("\x7f", "\\u007f"))
+    print(json.dumps(fields, default=_time).replace("\x7f", "\\u007f"))
 
 
 def print_fields(fields: Fields) -> None:
@@ -35,14 +35,14 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 
 def shown(value: object) -> str:
-    """A value for people: text as it is, times to the second, ``-`` for nothing, anything else as JSON."""
+    """A value for people: text as it is, times to the millisecond, ``-`` for nothing, anything else as JSON."""
     match value:
         case None:
             return "-"
         case str():
             return value
         case datetime():
-            return value.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            return _time(value, "milliseconds")
         case _:
             return json.dumps(value, ensure_ascii=False, default=_time)
 
@@ -62,11 +62,7 @@ def _leaves(fields: Fields, prefix: str) -> Iterable[tuple[str, object]]:
             yield f"{prefix}{name}", value
 
 
-def _json(fields: Fields) -> str:
-    return json.dumps(fields, default=_time)
-
-
-def _time(value: object) -> str:
+def _time(value: object, precision: str = "auto") -> str:
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return value.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
     raise TypeError(f"{type(value).__name__} is not for printing")

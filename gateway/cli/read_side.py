@@ -49,10 +49,9 @@ def fold(
     until: int,
     progress: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Fold what the cache lacks into it, up to and with the position ``until``; tell the position from time to time."""
+    """Fold what the cache lacks into it, up to and with the position ``until``; tell the position after each page."""
     projection = Projection(cache, catalogue, EventCodec(catalogue))
-    while cache.position < until:
-        # positions have no gaps, so this page ends at the latest where it should
-        page = log.read_all(after=cache.position, limit=min(_PAGE, until - cache.position))
+    # positions have no gaps, so the last page ends where it should
+    while page := log.read_all(after=cache.position, limit=min(_PAGE, until - cache.position)):
         projection.apply(page)
         progress(cache.position)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "make the read cache anew from the log"
 
-_PROGRESS_INTERVAL: Final = 1.0
+PROGRESS_INTERVAL: Final = 1.0
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -61,7 +61,7 @@ def _rebuild(settings: "Settings", catalogue: "Catalogue") -> None:
         head = log.head()
         cache = empty_cache(settings, log)
         fold(log, cache, catalogue, until=head, progress=_progress(head))
-        cache.advance(head)
+        cache.advance(head)  # without it, the empty cache of an empty log would not be written
         asyncio.run(cache.flush())
     note(f"the read cache is rebuilt from {head} events")
 
@@ -71,7 +71,7 @@ def _progress(head: int) -> Callable[[int], None]:
 
     def progress(position: int) -> None:
         nonlocal told
-        if time.monotonic() - told >= _PROGRESS_INTERVAL:
+        if time.monotonic() - told >= PROGRESS_INTERVAL:
             told = time.monotonic()
             note(f"{position} of {head} events")
 

@@ -115,11 +115,11 @@ class Sender:
                 raise PublishRefused(f"the broker refuses a message to {self._outgoing.topic}: {error}") from error
             patience = pause
             while (ack := await _next(arrivals, patience)) is not None:
-                if self._newest is None or ack["code"] != self._newest["code"]:
-                    note(f"{ack['status']}: {_reason(ack)}")
-                self._newest = ack
                 if ack["status"] != "deferred":
                     return ack
+                if self._newest is None or ack["code"] != self._newest["code"]:
+                    note(f"not settled yet: {_reason(ack)}")
+                self._newest = ack
                 patience = _again_after(ack)
             pause = min(2 * pause, LONGEST_PAUSE)
 

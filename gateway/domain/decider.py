@@ -4,18 +4,32 @@ The decider pattern (Jérémie Chassaing): an initial state, ``decide(command, s
 ``evolve(state, event) -> state``. All of it is pure: the time, the actor and every id come in with the command.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import ClassVar, Generic, TypeVar
+from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, JsonValue
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
 
 S = TypeVar("S")
 
 Document = dict[str, JsonValue]
 """A JSON object of the read cache."""
+
+
+_RFC3339: Final = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
+
+
+def _rfc3339(value: object) -> object:
+    if not isinstance(value, datetime) and not (isinstance(value, str) and _RFC3339.fullmatch(value)):
+        raise ValueError("must be an RFC 3339 time with an offset, such as 2026-03-01T12:00:00Z")
+    return value
+
+
+Timestamp = Annotated[AwareDatetime, BeforeValidator(_rfc3339), Field(strict=False)]
+"""A time as a sender writes it; pydantic alone would take numbers and plain dates, too."""
 
 
 class Role(StrEnum):

@@ -3,11 +3,11 @@
 import math
 from typing import Annotated, ClassVar, Final
 
-from pydantic import AfterValidator, AwareDatetime, Field, JsonValue
+from pydantic import AfterValidator, Field, JsonValue
 from pydantic_core import to_json
 
 from gateway.domain import device_events as events
-from gateway.domain.decider import Command, Event, Role
+from gateway.domain.decider import Command, Event, Role, Timestamp
 from gateway.domain.device_events import Severity
 
 MAX_PROPERTIES: Final = 256
@@ -95,7 +95,7 @@ class Report(Command):
     causes: ClassVar[tuple[type[Event], ...]] = (events.PropertiesReported, events.ConfigurationApplied)
 
     properties: Properties = Field(description="Values by name: scalars, or arrays and objects up to 4 KiB of JSON")
-    measured_at: AwareDatetime | None = Field(None, description="When they were measured, where it was earlier")
+    measured_at: Timestamp | None = Field(None, description="When they were measured, where it was earlier")
 
 
 class Configure(Command):

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Run
+
+
+def write(directory: Path, text: str) -> Path:
+    file = directory / "gateway.toml"
+    file.write_text(text)
+    file.chmod(0o644)
+    return file
+
+
+def test_right_settings_say_nothing_on_standard_output(cli: Run, tmp_path: Path) -> None:
+    ran = cli("check-config", "--config", write(tmp_path, '[gateway]\nid = "gw7"\n'))
+    assert (ran.status, ran.out, ran.err) == (0, "", "the settings are right\n")
+
+
+def test_every_error_is_told_at_once(cli: Run, tmp_path: Path) -> None:
+    ran = cli("check-config", "--config", write(tmp_path, '[mqtt]\nprot = 1\nport = 0\n[health]\ninterval = "x"\n'))
+    assert (ran.status, ran.out) == (78, "")
+    assert [line.split(": ")[1] for line in ran.err.splitlines()] == ["mqtt.port", "mqtt.prot", "health.interval"]
+
+
+def test_a_missing_file_is_an_error(cli: Run, tmp_path: Path) -> None:
+    assert cli("check-config", "--config", tmp_path / "missing.toml").status == 78
+
+
+@pytest.mark.parametrize(
+    "deciders", ['["gateway.nowhere:DEVICE"]', '["gateway.domain:DECIDERS", "gateway.domain:DECIDERS"]']
+)
+def test_deciders_that_cannot_be_used_are_errors(cli: Run, tmp_path: Path, deciders: str) -> None:
+    ran = cli("check-config", "--config", write(tmp_path, f"[domain]\ndeciders = {deciders}\n"))
+    assert ran.status == 78
+    assert ran.err.startswith("domain.deciders: ")
+
+
+def test_each_value_is_shown_with_its_origin(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GATEWAY_MQTT__PORT", "1884")
+    file = write(tmp_path, '[gateway]\nid = "gw7"\n')
+    shown = {row["key"]: row for row in cli("check-config", "--show", "--json", "--config", file).objects}
+    assert shown["gateway.id"] == {"key": "gateway.id", "value": "gw7", "origin": f"{file}:2"}
+    assert shown["mqtt.port"] == {"key": "mqtt.port", "value": "1884", "origin": "env GATEWAY_MQTT__PORT"}
+    assert shown["mqtt.host"] == {"key": "mqtt.host", "value": "127.0.0.1", "origin": "default"}
+
+
+@pytest.mark.parametrize("form", [(), ("--json",)])
+def test_secrets_are_not_shown(cli: Run, tmp_path: Path, form: tuple[str, ...]) -> None:
+    ran = cli("check-config", "--show", *form, "--config", write(tmp_path, '[mqtt]\npassword = "hush"\n'))
+    assert "***" in ran.out
+    assert "hush" not in ran.out + ran.err
+
+
+def test_what_is_not_wrong_but_unwise_is_told(cli: Run, tmp_path: Path) -> None:
+    ran = cli("check-config", "--config", write(tmp_path, '[mqtt]\npassword = "hush"\n'))
+    assert ran.status == 0
+    assert ran.err.startswith("warning: ")

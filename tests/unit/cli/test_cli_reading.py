@@ -1,0 +1,183 @@
+"""The subcommands that look at the state directory: what they print is current, and they write nothing."""
+
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+from gateway.domain.device_events import AlarmCleared, DeviceConnected, DeviceRegistered
+from gateway.ids import event_id
+from gateway.messages import ErrorDetail, NewEvent, Outcome, Verdict
+from tests.support.command_line import Run
+from tests.support.gateway_state import AT, GatewayState
+
+READING = [("devices",), ("device", "pump-7"), ("history", "pump-7"), ("outcome", "c-1"), ("verify",)]
+
+
+def refusal(command_id: str, actor: str, device: str) -> Verdict:
+    error = ErrorDetail("already-registered", "registered with other data", "data.model", "T-1")
+    outcome = Outcome(422, bytes(16), AT, revision=0, error=error, persisted_at=AT)
+    return Verdict(event_id(actor, device, command_id, 0), command_id, actor, device, "register", outcome)
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in directory.iterdir()}
+
+
+def test_devices_are_listed_by_id(on_state: Run, pump: GatewayState) -> None:
+    pump.take(DeviceRegistered(at=AT, model="T-800"), device="fan-1", command_id="c-9")
+    assert on_state("devices").lines == [
+        ["id", "model", "status", "revision", "alarms", "last", "seen"],
+        ["fan-1", "T-800", "offline", "0", "0", "-"],
+        ["pump-7", "T-1000", "online", "2", "1", "2026-03-01T12:00:00.123456Z"],
+    ]
+
+
+def test_an_empty_log_has_no_devices(on_state: Run) -> None:
+    ran = on_state("devices", "--json")
+    assert (ran.status, ran.objects) == (0, [])
+
+
+def test_what_is_shown_includes_the_events_after_the_checkpoint(on_state: Run, pump: GatewayState) -> None:
+    pump.flush()
+    pump.take(AlarmCleared(at=AT, code="hot"), command_id="c-4")
+    [shown] = on_state("device", "pump-7", "--json").objects
+    assert (shown["revision"], shown["alarms"]) == (3, {})
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b'{"checkpoint": {"1": {"log_id": "x"}}}'])
+def test_a_damaged_cache_file_does_not_matter(on_state: Run, pump: GatewayState, content: bytes) -> None:
+    pump.cache.write_bytes(content)
+    [shown] = on_state("device", "pump-7", "--json").objects
+    assert shown["revision"] == 2
+
+
+def test_a_cache_file_that_is_ahead_of_the_log_is_not_believed(
+    on_state: Run, pump: GatewayState, tmp_path: Path
+) -> None:
+    older = files(pump.directory)
+    pump.take(AlarmCleared(at=AT, code="hot"), command_id="c-4")
+    pump.flush()
+    for name, content in older.items():
+        (pump.directory / name).write_bytes(content)
+    [shown] = on_state("device", "pump-7", "--json").objects
+    assert (shown["revision"], list(shown["alarms"])) == (2, ["hot"])
+
+
+def test_a_device_is_shown_with_all_its_fields(on_state: Run, pump: GatewayState) -> None:
+    shown = dict(line for line in on_state("device", "pump-7").lines if len(line) == 2)
+    assert shown.items() >= {"id": "pump-7", "model": "T-1000", "alarms.hot.severity": "info", "revision": "2"}.items()
+
+
+def test_a_device_with_an_event_that_cannot_be_read_is_listed_as_degraded(on_state: Run, pump: GatewayState) -> None:
+    pump.take_foreign(NewEvent(UUID(int=1), "PumpExploded", b"{}", b'{"v": 1}'))
+    assert on_state("devices").lines[1][2] == "degraded"
+
+
+@pytest.mark.parametrize("subcommand", ["device", "history"])
+def test_an_unknown_device_is_a_negative_answer(on_state: Run, pump: GatewayState, subcommand: str) -> None:
+    ran = on_state(subcommand, "pump-8")
+    assert (ran.status, ran.out, ran.err) == (1, "", "unknown device: pump-8\n")
+
+
+def test_the_history_tells_who_did_what_by_which_command(on_state: Run, pump: GatewayState) -> None:
+    told = on_state("history", "pump-7", "--json").objects
+    assert [(one["revision"], one["type"], one["actor"], one["command_id"]) for one in told] == [
+        (0, "DeviceRegistered", "pump-7", "c-1"),
+        (1, "DeviceConnected", "pump-7", "c-2"),
+        (2, "AlarmRaised", "alice", "c-3"),
+    ]
+    assert told[2]["data"]["code"] == "hot"
+    assert [line[1:5] for line in on_state("history", "pump-7").lines[1:]] == [
+        ["0", "DeviceRegistered", "pump-7", "c-1"],
+        ["1", "DeviceConnected", "pump-7", "c-2"],
+        ["2", "AlarmRaised", "alice", "c-3"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("bounds", "revisions"),
+    [
+        (("--limit", "2"), [0, 1]),
+        (("--after", "0"), [1, 2]),
+        (("--after", "0", "--limit", "1"), [1]),
+        (("--after", "-1"), [0, 1, 2]),
+        (("--after", "2"), []),
+    ],
+)
+def test_the_history_can_be_bounded(
+    on_state: Run, pump: GatewayState, bounds: tuple[str, ...], revisions: list[int]
+) -> None:
+    ran = on_state("history", "pump-7", "--json", *bounds)
+    assert (ran.status, [one["revision"] for one in ran.objects]) == (0, revisions)
+
+
+def test_a_long_history_is_told_in_full_under_one_heading(on_state: Run, state: GatewayState) -> None:
+    state.take(*[DeviceConnected(at=AT)] * 1_203)
+    lines = on_state("history", "pump-7").lines
+    assert [line[1] for line in lines] == ["revision", *map(str, range(1_203))]
+
+
+def test_the_history_shows_what_cannot_be_read_as_it_is(on_state: Run, pump: GatewayState) -> None:
+    pump.take_foreign(NewEvent(UUID(int=1), "Odd", b"no\x1b JSON", b"nor this"))
+    last = on_state("history", "pump-7", "--json").objects[-1]
+    assert (last["type"], last["actor"], last["data"]) == ("Odd", None, "no\x1b JSON")
+
+
+def test_the_outcome_of_an_accepted_command_is_the_original_answer(on_state: Run, pump: GatewayState) -> None:
+    [told] = on_state("outcome", "c-3", "--json").objects
+    assert told["events"] == [{"id": str(event_id("alice", "pump-7", "c-3", 0)), "type": "AlarmRaised", "revision": 2}]
+    assert (told["status"], told["code"], told["actor"], told["device"]) == ("accepted", 200, "alice", "pump-7")
+    assert (told["revision"], told["position"], told["received_at"]) == (2, 3, "2026-03-01T12:00:00.123456Z")
+
+
+def test_the_outcome_of_a_refused_command_says_why(on_state: Run, pump: GatewayState) -> None:
+    pump.remember(refusal("c-5", "alice", "pump-7"))
+    [told] = on_state("outcome", "c-5", "--json").objects
+    assert (told["status"], told["code"]) == ("rejected", 422)
+    assert told["error"] == {
+        "type": "already-registered",
+        "message": "registered with other data",
+        "field": "data.model",
+        "value": "T-1",
+    }
+
+
+def test_an_id_that_several_used_has_an_outcome_for_each(on_state: Run, pump: GatewayState) -> None:
+    pump.remember(refusal("c-3", "bob", "fan-1"))
+    pump.remember(refusal("c-3", "bob", "pump-7"))
+    both = on_state("outcome", "c-3", "--json").objects
+    assert sorted((one["actor"], one["device"]) for one in both) == [
+        ("alice", "pump-7"),
+        ("bob", "fan-1"),
+        ("bob", "pump-7"),
+    ]
+    assert on_state("outcome", "c-3").out.count("\n\n") == 2
+    assert [one["device"] for one in on_state("outcome", "c-3", "--device", "fan-1", "--json").objects] == ["fan-1"]
+
+
+def test_an_unknown_command_id_is_a_negative_answer(on_state: Run, pump: GatewayState) -> None:
+    ran = on_state("outcome", "c-99")
+    assert (ran.status, ran.out, ran.err) == (1, "", "unknown: c-99\n")
+
+
+@pytest.mark.parametrize("command", READING)
+def test_looking_changes_nothing_in_the_state_directory(
+    on_state: Run, pump: GatewayState, command: tuple[str, ...]
+) -> None:
+    pump.flush()
+    before = files(pump.directory)
+    assert on_state(*command).status == 0
+    assert files(pump.directory) == before
+
+
+@pytest.mark.parametrize("command", [*READING, ("rebuild",)])
+def test_a_directory_without_a_log_is_an_error_and_stays_as_it_is(
+    cli: Run, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'[gateway]\nstate_dir = "{tmp_path}/nowhere"\n')
+    ran = cli(*command, "--config", config)
+    assert (ran.status, ran.out) == (78, "")
+    assert "nowhere" in ran.err
+    assert [path.name for path in tmp_path.iterdir()] == ["gateway.toml"]
