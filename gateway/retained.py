@@ -81,9 +81,10 @@ class Retained:
     def _next(self) -> Target | None:
         for waiting in (self._changed, self._again):
             if waiting:
-                key = next(iter(waiting))
+                key, target = next(iter(waiting.items()))
+                self._changed.pop(key, None)
                 self._again.pop(key, None)
-                return waiting.pop(key, None) or self._changed.pop(key, None)
+                return target
         return None
 
     def _send(self, target: Target) -> None:

@@ -67,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="edge-gateway",
-        description="Run an MQTT-native edge gateway, send it commands, and look at what it keeps, whether it runs or not.",
+        description="Run an MQTT-native edge gateway, send it commands, and look at what it keeps, running or not.",
     )
     parser.add_argument("--version", action="version", version=f"edge-gateway {__version__}")
     subparsers = parser.add_subparsers(title="subcommands", dest="subcommand", metavar="SUBCOMMAND")
