@@ -139,8 +139,8 @@ class _Layers:
         )
         message = error["msg"].removeprefix("Value error, ")
         if error["type"] == "extra_forbidden":
-            close = get_close_matches(path[-1], _keys_beside(path), n=1)
-            message = f"unknown key{f', did you mean {close[0]!r}?' if close else ''}"
+            meant = _meant(path[-1], _keys_beside(path))
+            message = f"unknown key{f', did you mean {meant!r}?' if meant else ''}"
         return ": ".join(filter(None, (origin, key, message)))
 
 
@@ -201,7 +201,13 @@ def _is_text(key: str) -> bool:
         if not (isinstance(model, type) and issubclass(model, BaseModel)) or name not in model.model_fields:
             return False
         model = model.model_fields[name].annotation
-    return model in {str, Path, SecretStr} or str in get_args(model)
+    return model in {str, Path, SecretStr}
+
+
+def _meant(name: str, keys: list[str]) -> str | None:
+    """The key that was probably meant: swapped letters first, then whatever is close."""
+    swapped = [key for key in keys if sorted(key) == sorted(name)]
+    return next(iter(swapped or get_close_matches(name, keys, n=1)), None)
 
 
 def _keys_beside(path: list[str]) -> list[str]:

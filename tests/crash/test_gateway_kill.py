@@ -72,19 +72,18 @@ async def _run(tech: Technician, gateway: GatewayProcess) -> list[Sent]:
         try:
             for _ in range(KILLS):
                 await _kill(gateway)
-            await asyncio.to_thread(gateway.wait_online)
         finally:
             stop.set()
     return sent
 
 
 async def _kill(gateway: GatewayProcess) -> None:
-    # every third time it may still be starting, or catching up with what the one before it left
-    if random.randrange(3):
-        await asyncio.to_thread(gateway.wait_online)
     await asyncio.sleep(random.uniform(0, 0.8))
     await asyncio.to_thread(gateway.kill)
     gateway.launch()
+    # every third time the next kill finds it starting, or catching up with what this one left
+    if random.randrange(3):
+        await asyncio.to_thread(gateway.wait_online)
 
 
 async def _send(tech: Technician, command_at: CommandAt, device: str, sent: list[Sent], stop: asyncio.Event) -> None:

@@ -1,4 +1,3 @@
-from datetime import UTC, datetime
 from uuid import UUID
 
 import orjson
@@ -7,24 +6,8 @@ import pytest
 from gateway.acks import acknowledgement, status_of
 from gateway.batch import refused
 from gateway.errors import Invalid, TooFast
-from gateway.messages import Answer, EventRef, Outcome, ReplyTo, Request
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-REQUEST = Request(
-    key=UUID(int=1),
-    command_id="c-1",
-    sender_gave_id=True,
-    actor="alice",
-    device="pump-7",
-    name="configure",
-    role=None,
-    command=None,
-    decider=None,
-    refusal=None,
-    digest=b"\0" * 16,
-    received_at=NOW,
-    reply=ReplyTo("edge/gw1/ack/alice/pump-7", b"\xff\0"),
-)
+from gateway.messages import Answer, EventRef, Outcome
+from tests.support.requests import NOW, REQUEST
 
 
 def body_of(answer: Answer) -> dict[str, object]:

@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -16,15 +17,17 @@ from gateway.errors import (
     StorageFull,
     StoreUnavailable,
 )
-from tests.support.command_line import Run
+from tests.support.command_line import Ran, Run
 from tests.support.gateway_state import GatewayState
+
+Failing = Callable[[BaseException], Ran]
 
 
 @pytest.fixture
-def failing(monkeypatch: pytest.MonkeyPatch, cli: Run) -> Run:
+def failing(monkeypatch: pytest.MonkeyPatch, cli: Run) -> Failing:
     """Runs a subcommand that raises this error."""
 
-    def run(error: BaseException) -> object:
+    def run(error: BaseException) -> Ran:
         def execute(_options: object) -> int:
             raise error
 
@@ -32,7 +35,7 @@ def failing(monkeypatch: pytest.MonkeyPatch, cli: Run) -> Run:
         monkeypatch.setitem(SUBCOMMANDS, "run", subcommand)
         return cli("run")
 
-    return run  # type: ignore[return-value]
+    return run
 
 
 def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -68,7 +71,7 @@ def test_a_wrong_argument_is_a_usage_error(arguments: list[str]) -> None:
         (ExceptionGroup("several", [ExceptionGroup("several", [StateError("wrong")])]), 78),
     ],
 )
-def test_an_error_is_told_in_a_line_and_has_its_exit_status(failing: Run, error: Exception, status: int) -> None:
+def test_an_error_is_told_in_a_line_and_has_its_exit_status(failing: Failing, error: Exception, status: int) -> None:
     ran = failing(error)
     assert (ran.status, ran.out) == (status, "")
     assert "wrong" in ran.err
@@ -78,14 +81,14 @@ def test_an_error_is_told_in_a_line_and_has_its_exit_status(failing: Run, error:
 @pytest.mark.parametrize(
     "error", [GatewayError("odd"), ZeroDivisionError("odd"), ExceptionGroup("odd", [LinkLost(""), ValueError()])]
 )
-def test_a_fault_of_ours_is_shown_with_its_trace(failing: Run, error: Exception) -> None:
+def test_a_fault_of_ours_is_shown_with_its_trace(failing: Failing, error: Exception) -> None:
     ran = failing(error)
     assert ran.status == 70
     assert "Traceback" in ran.err
     assert "odd" in ran.err
 
 
-def test_an_interrupted_command_is_silent(failing: Run) -> None:
+def test_an_interrupted_command_is_silent(failing: Failing) -> None:
     ran = failing(KeyboardInterrupt())
     assert (ran.status, ran.out, ran.err) == (130, "", "")
 
@@ -93,7 +96,7 @@ def test_an_interrupted_command_is_silent(failing: Run) -> None:
 def test_a_closed_pipe_is_silent(pump: GatewayState) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "gateway", "devices", "--config", pump.config]
+    command = [sys.executable, "-m", "gateway", "devices", "--config", str(pump.config)]
     ran = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False)
     os.close(writer)
     assert (ran.returncode, ran.stderr) == (141, b"")

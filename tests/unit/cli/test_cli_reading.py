@@ -52,9 +52,7 @@ def test_a_damaged_cache_file_does_not_matter(on_state: Run, pump: GatewayState,
     assert shown["revision"] == 2
 
 
-def test_a_cache_file_that_is_ahead_of_the_log_is_not_believed(
-    on_state: Run, pump: GatewayState, tmp_path: Path
-) -> None:
+def test_a_cache_file_that_is_ahead_of_the_log_is_not_believed(on_state: Run, pump: GatewayState) -> None:
     older = files(pump.directory)
     pump.take(AlarmCleared(at=AT, code="hot"), command_id="c-4")
     pump.flush()
@@ -64,7 +62,8 @@ def test_a_cache_file_that_is_ahead_of_the_log_is_not_believed(
     assert (shown["revision"], list(shown["alarms"])) == (2, ["hot"])
 
 
-def test_a_device_is_shown_with_all_its_fields(on_state: Run, pump: GatewayState) -> None:
+@pytest.mark.usefixtures("pump")
+def test_a_device_is_shown_with_all_its_fields(on_state: Run) -> None:
     shown = dict(line for line in on_state("device", "pump-7").lines if len(line) == 2)
     assert shown.items() >= {"id": "pump-7", "model": "T-1000", "alarms.hot.severity": "info", "revision": "2"}.items()
 
@@ -74,13 +73,15 @@ def test_a_device_with_an_event_that_cannot_be_read_is_listed_as_degraded(on_sta
     assert on_state("devices").lines[1][2] == "degraded"
 
 
+@pytest.mark.usefixtures("pump")
 @pytest.mark.parametrize("subcommand", ["device", "history"])
-def test_an_unknown_device_is_a_negative_answer(on_state: Run, pump: GatewayState, subcommand: str) -> None:
+def test_an_unknown_device_is_a_negative_answer(on_state: Run, subcommand: str) -> None:
     ran = on_state(subcommand, "pump-8")
     assert (ran.status, ran.out, ran.err) == (1, "", "unknown device: pump-8\n")
 
 
-def test_the_history_tells_who_did_what_by_which_command(on_state: Run, pump: GatewayState) -> None:
+@pytest.mark.usefixtures("pump")
+def test_the_history_tells_who_did_what_by_which_command(on_state: Run) -> None:
     told = on_state("history", "pump-7", "--json").objects
     assert [(one["revision"], one["type"], one["actor"], one["command_id"]) for one in told] == [
         (0, "DeviceRegistered", "pump-7", "c-1"),
@@ -95,6 +96,7 @@ def test_the_history_tells_who_did_what_by_which_command(on_state: Run, pump: Ga
     ]
 
 
+@pytest.mark.usefixtures("pump")
 @pytest.mark.parametrize(
     ("bounds", "revisions"),
     [
@@ -105,9 +107,7 @@ def test_the_history_tells_who_did_what_by_which_command(on_state: Run, pump: Ga
         (("--after", "2"), []),
     ],
 )
-def test_the_history_can_be_bounded(
-    on_state: Run, pump: GatewayState, bounds: tuple[str, ...], revisions: list[int]
-) -> None:
+def test_the_history_can_be_bounded(on_state: Run, bounds: tuple[str, ...], revisions: list[int]) -> None:
     ran = on_state("history", "pump-7", "--json", *bounds)
     assert (ran.status, [one["revision"] for one in ran.objects]) == (0, revisions)
 
@@ -124,7 +124,8 @@ def test_the_history_shows_what_cannot_be_read_as_it_is(on_state: Run, pump: Gat
     assert (last["type"], last["actor"], last["data"]) == ("Odd", None, "no\x1b JSON")
 
 
-def test_the_outcome_of_an_accepted_command_is_the_original_answer(on_state: Run, pump: GatewayState) -> None:
+@pytest.mark.usefixtures("pump")
+def test_the_outcome_of_an_accepted_command_is_the_original_answer(on_state: Run) -> None:
     [told] = on_state("outcome", "c-3", "--json").objects
     assert told["events"] == [{"id": str(event_id("alice", "pump-7", "c-3", 0)), "type": "AlarmRaised", "revision": 2}]
     assert (told["status"], told["code"], told["actor"], told["device"]) == ("accepted", 200, "alice", "pump-7")
@@ -156,7 +157,8 @@ def test_an_id_that_several_used_has_an_outcome_for_each(on_state: Run, pump: Ga
     assert [one["device"] for one in on_state("outcome", "c-3", "--device", "fan-1", "--json").objects] == ["fan-1"]
 
 
-def test_an_unknown_command_id_is_a_negative_answer(on_state: Run, pump: GatewayState) -> None:
+@pytest.mark.usefixtures("pump")
+def test_an_unknown_command_id_is_a_negative_answer(on_state: Run) -> None:
     ran = on_state("outcome", "c-99")
     assert (ran.status, ran.out, ran.err) == (1, "", "unknown: c-99\n")
 

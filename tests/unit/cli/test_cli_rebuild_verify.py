@@ -87,7 +87,8 @@ def test_a_document_that_should_not_be_is_told(on_state: Run, pump: GatewayState
     ]
 
 
-def test_a_cache_that_cannot_be_used_is_not_equal(on_state: Run, pump: GatewayState) -> None:
+@pytest.mark.usefixtures("pump")
+def test_a_cache_that_cannot_be_used_is_not_equal(on_state: Run) -> None:
     ran = on_state("verify")
     assert (ran.status, ran.out) == (1, "")
     assert "there is none" in ran.err
@@ -104,18 +105,19 @@ def test_rebuilding_makes_the_cache_what_the_log_says(on_state: Run, pump: Gatew
     assert checkpoint["position"] == 4
 
 
-def test_the_cache_of_an_empty_log_is_rebuilt_as_an_empty_one(on_state: Run, state: GatewayState) -> None:
+def test_the_cache_of_an_empty_log_is_rebuilt_as_an_empty_one(on_state: Run) -> None:
     assert on_state("rebuild").status == 0
     assert on_state("verify").status == 0
 
 
-def test_progress_is_told_while_rebuilding(on_state: Run, pump: GatewayState, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("pump")
+def test_progress_is_told_while_rebuilding(on_state: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.cli.rebuild.PROGRESS_INTERVAL", 0.0)
     assert "3 of 3 events\n" in on_state("rebuild").err
 
 
 def test_a_gateway_that_runs_is_told_to_rebuild(on_state: Run, pump: GatewayState) -> None:
-    command = [sys.executable, "-c", HOLD, pump.directory]
+    command = [sys.executable, "-c", HOLD, str(pump.directory)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
         try:
             assert holder.stdout is not None

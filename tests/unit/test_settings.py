@@ -1,0 +1,185 @@
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateway.domain.device import DEVICE
+from gateway.errors import SettingsError
+from gateway.settings import Settings, load_deciders
+from gateway.settings_loader import Loaded, load_settings
+
+SAMPLE = Path(__file__).parents[2] / "config" / "gateway.toml"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "gateway.toml"
+
+
+def load(file: Path | None, **environ: str) -> Loaded:
+    return load_settings(file, environ)
+
+
+def errors(file: Path | None, **environ: str) -> list[str]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(file, environ)
+    return str(caught.value).splitlines()
+
+
+def test_the_sample_shows_every_key_with_its_default() -> None:
+    shown = tomllib.loads(SAMPLE.read_text())
+    defaults = Settings().model_dump(mode="json", exclude={"operators"})
+    defaults["mqtt"]["password"] = ""
+    assert shown == defaults
+
+
+def test_the_sample_is_valid_and_changes_nothing() -> None:
+    assert load(SAMPLE).settings == Settings()
+
+
+def test_each_example_in_the_sample_is_valid_when_it_is_uncommented(file: Path) -> None:
+    uncommented = SAMPLE.read_text().replace("# [[operators]]", "[[operators]]")
+    for key in ("actors", "devices", "commands"):
+        uncommented = uncommented.replace(f"# {key} = ", f"{key} = ")
+    file.write_text(uncommented)
+    assert load(file).settings.operators[0].actors == ("alice", "ops-*")
+
+
+def test_all_errors_are_told_at_once_each_with_its_place(file: Path) -> None:
+    file.write_text('[gateway]\nid = "a/b"\n\n[mqtt]\nprot = 1883\nport = 70000\nkeepalive = "soon"\n')
+    assert errors(file, GATEWAY_LOG__LEVEL="loud") == [
+        f"{file}:2: gateway.id: must be 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first",
+        f"{file}:6: mqtt.port: Input should be less than or equal to 65535",
+        f"{file}:7: mqtt.keepalive: Input should be a valid integer, unable to parse string as an integer",
+        f"{file}:5: mqtt.prot: unknown key, did you mean 'port'?",
+        "env GATEWAY_LOG__LEVEL: log.level: Input should be 'debug', 'info', 'warning' or 'error'",
+    ]
+
+
+def test_an_unknown_table_is_an_error_with_a_suggestion(file: Path) -> None:
+    file.write_text("[limit]\nburst = 1\n")
+    assert errors(file) == [f"{file}:2: limit: unknown key, did you mean 'limits'?"]
+
+
+def test_a_mistake_in_an_operator_rule_is_told_with_its_number(file: Path) -> None:
+    file.write_text('[[operators]]\nactors = ["alice"]\n\n[[operators]]\ndevice = ["*"]\n')
+    told = errors(file)
+    assert f"{file}:1: operators.1.actors: Field required" in told
+    assert f"{file}:1: operators.1.device: unknown key, did you mean 'devices'?" in told
+
+
+def test_a_syntax_error_is_told_with_its_line(file: Path) -> None:
+    file.write_text("[mqtt]\nport = \n")
+    [told] = errors(file)
+    assert told.startswith(f"{file}:2: ")
+
+
+def test_a_file_that_is_named_must_exist(file: Path) -> None:
+    assert errors(file) == [f"{file}: No such file or directory"]
+    assert errors(None, GATEWAY_CONFIG=str(file)) == [f"{file}: No such file or directory"]
+
+
+def test_a_file_that_is_not_text_is_an_error(file: Path) -> None:
+    file.write_bytes(b"\xff")
+    [told] = errors(file)
+    assert "not UTF-8" in told
+
+
+def test_the_layers_win_in_their_order(file: Path, tmp_path: Path) -> None:
+    file.write_text('[mqtt]\nhost = "file"\nport = 1\nusername = "file"\npassword = "file"\n')
+    conf_d = tmp_path / "conf.d"
+    conf_d.mkdir()
+    (conf_d / "10.toml").write_text('[mqtt]\nport = 2\nusername = "first"\npassword = "first"\n')
+    (conf_d / "20.toml").write_text('[mqtt]\nusername = "second"\npassword = "second"\n')
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    (credentials / "mqtt_password").write_text("secret\n")
+    loaded = load(file, GATEWAY_MQTT__USERNAME="environment", CREDENTIALS_DIRECTORY=str(credentials))
+    mqtt = loaded.settings.mqtt
+    assert (mqtt.host, mqtt.port, mqtt.username) == ("file", 2, "environment")
+    assert mqtt.password.get_secret_value() == "secret"
+    assert loaded.origins["mqtt.host"] == f"{file}:2"
+    assert loaded.origins["mqtt.port"] == f"{conf_d / '10.toml'}:2"
+    assert loaded.origins["mqtt.username"] == "env GATEWAY_MQTT__USERNAME"
+    assert loaded.origins["mqtt.password"] == "credentials mqtt_password"
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "expected"),
+    [
+        ("GATEWAY_MQTT__PORT", "8883", 8883),
+        ("GATEWAY_MQTT__TLS__ENABLED", "true", True),
+        ("GATEWAY_LIMITS__COMMANDS_PER_SECOND", "0", 0.0),
+        ("GATEWAY_MQTT__USERNAME", "007", "007"),
+        ("GATEWAY_GATEWAY__ID", "true", "true"),
+        ("GATEWAY_DOMAIN__DECIDERS", '["a:B"]', ("a:B",)),
+        ("GATEWAY_OPERATORS", '[{actors = ["bob"]}]', None),
+    ],
+)
+def test_the_environment_takes_values_as_toml_writes_them(variable: str, text: str, expected: Any) -> None:
+    settings = load(None, **{variable: text}).settings
+    if expected is None:
+        assert settings.operators[0].actors == ("bob",)
+        return
+    value: Any = settings
+    for name in variable.removeprefix("GATEWAY_").lower().split("__"):
+        value = getattr(value, name)
+    assert value == expected
+
+
+def test_an_unknown_variable_is_an_error() -> None:
+    assert errors(None, GATEWAY_MQTT__PROT="1") == [
+        "env GATEWAY_MQTT__PROT: mqtt.prot: unknown key, did you mean 'port'?"
+    ]
+
+
+def test_secrets_are_never_shown(file: Path) -> None:
+    file.write_text('[mqtt]\npassword = "hunter2"\nport = "hunter2"\n')
+    assert "hunter2" not in "\n".join(errors(file))
+    file.write_text('[mqtt]\npassword = "hunter2"\n')
+    loaded = load(file)
+    assert ("mqtt.password", "***", f"{file}:2") in list(loaded.rows())
+    assert "hunter2" not in repr(loaded)
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o644, True), (0o640, True)])
+def test_a_password_that_others_can_read_is_worth_a_warning(file: Path, mode: int, warned: bool) -> None:  # noqa: FBT001
+    file.write_text('[mqtt]\npassword = "hunter2"\n')
+    file.chmod(mode)
+    assert bool(load(file).warnings) is warned
+
+
+def test_every_key_is_told_with_its_origin() -> None:
+    rows = {key: (value, origin) for key, value, origin in load(None, GATEWAY_MQTT__PORT="8883").rows()}
+    assert rows["mqtt.port"] == ("8883", "env GATEWAY_MQTT__PORT")
+    assert rows["gateway.id"] == ("gw1", "default")
+
+
+def test_another_store_is_refused_rather_than_ignored(file: Path) -> None:
+    file.write_text('[event_store]\nurl = "esdb://localhost:2113"\n')
+    [told] = errors(file)
+    assert told.startswith(f"{file}:2: event_store.url: only the embedded store")
+
+
+@pytest.mark.parametrize(("root", "expected"), [("", "edge/gw1"), ("site/7/edge", "site/7/edge")])
+def test_the_root_of_the_topics_follows_the_gateways_id(root: str, expected: str) -> None:
+    assert load(None, GATEWAY_MQTT__ROOT=root).settings.root == expected
+
+
+@pytest.mark.parametrize("root", ["/edge", "edge/", "a//b", "edge/+", "#", "$SYS"])
+def test_a_root_must_be_plain_levels(root: str) -> None:
+    assert len(errors(None, GATEWAY_MQTT__ROOT=root)) == 1
+
+
+def test_deciders_are_loaded_by_name() -> None:
+    assert load_deciders(["gateway.domain:DECIDERS"]) == [DEVICE]
+    assert load_deciders(["gateway.domain.device:DEVICE"]) == [DEVICE]
+
+
+@pytest.mark.parametrize(
+    "name", ["nowhere:X", "gateway.domain:NOTHING", "gateway.domain", "gateway.ids:MAX_COMMAND_ID"]
+)
+def test_what_is_no_decider_is_told(name: str) -> None:
+    with pytest.raises(SettingsError, match=r"domain\.deciders"):
+        load_deciders([name])
