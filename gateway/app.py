@@ -8,10 +8,9 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +19,7 @@ import structlog
 
 from gateway import __version__
 from gateway.access import Access, OperatorRule
+from gateway.adapters.clock import SystemClock
 from gateway.adapters.mqtt import Connected, Link, LinkEvents, LinkOptions, TlsFiles
 from gateway.adapters.sqlite import DATABASE_FILE, Database, open_database
 from gateway.adapters.sqlite_identity import SqliteCursors, SqliteIdentity
@@ -55,18 +55,6 @@ LEAVE_PATIENCE: Final = 2.0
 
 PRUNE_INTERVAL: Final = 24 * 3_600.0
 _SESSION: Final = "mqtt_session"
-
-
-class SystemClock:
-    """The machine's own time."""
-
-    def now(self) -> datetime:
-        """Now, in UTC."""
-        return datetime.now(UTC)
-
-    def monotonic(self) -> float:
-        """Seconds since some moment in the past."""
-        return time.monotonic()
 
 
 def serve(settings: Settings) -> None:

@@ -117,23 +117,30 @@ class Pipeline:
 
     async def _settle(self, items: list[_Item]) -> None:
         """3. A batch of one device becomes answers: the one place where a fault of ours is caught."""
+        requests = [item.request for item in items]
+        # each lane is a task, so this binding is its own
+        structlog.contextvars.bind_contextvars(
+            device=requests[0].device,
+            actor=requests[0].actor,
+            command_id=requests[0].command_id if len(requests) == 1 else [request.command_id for request in requests],
+        )
         try:
-            answers = await self._handle([item.request for item in items])
+            answers = await self._handle(requests)
         except StoreUnavailable as error:
             log.warning("store_unavailable", error=str(error), commands=len(items))
-            answers = [Answer(refused(Overloaded(str(error)), item.request)) for item in items]
+            answers = [Answer(refused(Overloaded(str(error)), request)) for request in requests]
         except Exception as error:
             if len(items) > 1:
                 # the others shall not suffer from the one
                 for item in items:
                     await self._settle([item])
                 return
-            request = items[0].request
-            log.exception("command_fault", command_id=request.command_id, device=request.device, actor=request.actor)
+            log.exception("command_fault", command=requests[0].name)
             self._bury(items[0].delivery, "gateway-fault", repr(error))
-            fault = Fault("a fault in the gateway; the command is in the dead-letter topic")
-            fault.retry_after_ms = RETRY_AFTER_FAULT
-            answers = [Answer(refused(fault, request))]
+            fault = Fault(
+                "a fault in the gateway; the command is in the dead-letter topic", retry_after_ms=RETRY_AFTER_FAULT
+            )
+            answers = [Answer(refused(fault, requests[0]))]
         for item, answer in zip(items, answers, strict=True):
             self._answer(item, answer)
 

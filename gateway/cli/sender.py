@@ -67,6 +67,7 @@ class Sender:
             LinkLost: there is no broker from the start.
             PublishRefused: the broker does not let this user in, or not publish there.
         """
+        asyncio.get_running_loop().set_exception_handler(_overlook_closed_sockets)
         try:
             async with asyncio.timeout(patience):
                 return await self._settle()
@@ -152,6 +153,12 @@ class Sender:
             timeout=mqtt.connect_timeout,
             logger=_UNHEARD,
         )
+
+
+def _overlook_closed_sockets(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    # aiomqtt may still be about to watch a socket that the broker has just closed; the loss itself is noticed elsewhere
+    if not isinstance(context.get("exception"), OSError):
+        loop.default_exception_handler(context)
 
 
 async def _watch(connection: Connection, arrivals: "asyncio.Queue[Acknowledgement | LinkLost]") -> None:
