@@ -60,7 +60,8 @@ class EventCodec:
         for index, event in enumerate(events):
             meta["v"] = event.version
             key = event_id(request.actor, request.device, request.command_id, index) if index else request.key
-            data = event.__pydantic_serializer__.to_json(event)
+            # what is at its default need not be written: half of the fields usually are
+            data = event.__pydantic_serializer__.to_json(event, exclude_defaults=True)
             encoded.append(NewEvent(key, type(event).__name__, data, orjson.dumps(meta)))
         return encoded
 

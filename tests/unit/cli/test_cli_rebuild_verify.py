@@ -1,5 +1,6 @@
 """The subcommands that make the read cache anew, and that compare it with the log."""
 
+import fcntl
 import json
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gateway.adapters.state_dir import LOCK_FILE
 from gateway.domain.device_events import AlarmCleared, DeviceRegistered
 from tests.support.command_line import Run
 from tests.support.gateway_state import AT, GatewayState
@@ -114,6 +116,13 @@ def test_the_cache_of_an_empty_log_is_rebuilt_as_an_empty_one(on_state: Run) -> 
 def test_progress_is_told_while_rebuilding(on_state: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.cli.rebuild.PROGRESS_INTERVAL", 0.0)
     assert "3 of 3 events\n" in on_state("rebuild").err
+
+
+def test_a_holder_that_is_not_known_yet_is_an_error(on_state: Run, pump: GatewayState) -> None:
+    with (pump.directory / LOCK_FILE).open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        ran = on_state("rebuild")
+    assert (ran.status, pump.cache.exists()) == (78, False)
 
 
 def test_a_gateway_that_runs_is_told_to_rebuild(on_state: Run, pump: GatewayState) -> None:

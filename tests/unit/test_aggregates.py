@@ -1,0 +1,88 @@
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from gateway.aggregates import Aggregates
+from gateway.codec import EventCodec
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.device import DEVICE
+from gateway.domain.device_events import DeviceRegistered, PropertiesReported
+from gateway.errors import StoreUnavailable
+from gateway.ids import event_id
+from gateway.messages import NO_STREAM, Aggregate, RecordedEvent, Snapshot
+from tests.support.memory_store import MemoryStore
+from tests.support.requests import NOW, REQUEST
+
+CODEC = EventCodec(Catalogue([DEVICE]))
+
+
+class CountingStore(MemoryStore):
+    """Counts how often a stream is read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads = 0
+
+    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        self.reads += 1
+        return await super().read_stream(stream, after=after, limit=limit)
+
+
+class KeepsNoSnapshots(MemoryStore):
+    async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
+        raise StoreUnavailable(f"{stream} {snapshot}")
+
+
+async def fill(store: MemoryStore, device: str, reports: int = 0) -> None:
+    events = [DeviceRegistered(at=NOW, model="T")]
+    events += [PropertiesReported(at=NOW, properties={"n": number}) for number in range(reports)]  # type: ignore[misc]
+    request = replace(REQUEST, device=device, key=event_id("alice", device, "c-1", 0))
+    await store.append(f"device-{device}", NO_STREAM, CODEC.encode(events, request, "gw1"))
+
+
+async def test_a_loaded_aggregate_is_not_read_again_until_it_is_forgotten() -> None:
+    store = CountingStore()
+    await fill(store, "p")
+    aggregates = Aggregates(store, CODEC, capacity=10, snapshot_every=1_000)
+    assert (await aggregates.load(DEVICE, "device-p")).revision == 0
+    await aggregates.load(DEVICE, "device-p")
+    assert store.reads == 1
+    aggregates.forget("device-p")
+    await aggregates.load(DEVICE, "device-p")
+    assert store.reads == 2
+
+
+async def test_only_so_many_are_remembered_and_the_least_recently_used_goes_first() -> None:
+    store = CountingStore()
+    aggregates = Aggregates(store, CODEC, capacity=2, snapshot_every=1_000)
+    for device in ("a", "b", "a", "c"):
+        await aggregates.load(DEVICE, f"device-{device}")
+    reads = store.reads
+    await aggregates.load(DEVICE, "device-a")
+    assert store.reads == reads
+    await aggregates.load(DEVICE, "device-b")
+    assert store.reads == reads + 1
+
+
+async def test_an_unknown_device_is_the_initial_state_of_no_stream() -> None:
+    aggregates = Aggregates(MemoryStore(), CODEC, capacity=2, snapshot_every=1_000)
+    assert await aggregates.load(DEVICE, "device-p") == Aggregate(DEVICE.initial, NO_STREAM)
+
+
+async def test_a_long_stream_is_read_page_by_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.aggregates.PAGE", 3)
+    store = CountingStore()
+    await fill(store, "p", reports=7)
+    aggregate = await Aggregates(store, CODEC, capacity=2, snapshot_every=1_000).load(DEVICE, "device-p")
+    assert (aggregate.revision, aggregate.state.reported) == (7, {"n": 6})
+    assert store.reads == 3
+
+
+async def test_a_snapshot_that_cannot_be_kept_does_not_stop_the_command() -> None:
+    store = KeepsNoSnapshots()
+    await fill(store, "p")
+    aggregates = Aggregates(store, CODEC, capacity=2, snapshot_every=10)
+    aggregate = await aggregates.load(DEVICE, "device-p")
+    await aggregates.advance(DEVICE, "device-p", replace(aggregate, revision=10))
+    assert (await aggregates.load(DEVICE, "device-p")).revision == 10
