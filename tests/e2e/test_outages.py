@@ -41,6 +41,22 @@ async def test_a_broker_that_comes_back_is_served_again(own_site: Site, end: Cal
         assert (await tech.send("pump-1", "pump-1", "connect"))["code"] == 200
 
 
+async def test_a_broker_that_dies_under_load_is_served_again(own_site: Site) -> None:
+    reports = [(f"c-{count}", {"properties": {"count": count}}) for count in range(500)]
+    async with own_site.technician() as tech:
+        await tech.send("pump-1", "pump-1", "register", MODEL)
+        bodies = [{"command_id": command_id, "data": data} for command_id, data in reports]
+        await asyncio.gather(*(tech.publish("cmd/pump-1/pump-1/report", body) for body in bodies))
+        await tech.ack("c-50")
+    own_site.broker.kill()
+    own_site.broker.start()
+    await asyncio.to_thread(own_site.gateway.wait_online)
+    async with own_site.technician() as tech:
+        # the broker has lost what was queued, so the sender repeats it
+        acks = [await tech.send("pump-1", "pump-1", "report", data, id=command_id) for command_id, data in reports]
+    assert [ack["revision"] for ack in acks] == list(range(1, 501))
+
+
 async def test_commands_sent_while_the_gateway_is_away_are_settled_when_it_is_back(own_site: Site) -> None:
     async with own_site.technician() as tech:
         await tech.send("pump-1", "pump-1", "register", MODEL)
