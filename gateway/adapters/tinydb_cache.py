@@ -112,11 +112,11 @@ class ReadCache:
         self._encoded.clear()
         self.advance(0)
 
-    def load(self) -> None:
-        """Take over what the file has.
+    def load(self, head: int) -> None:
+        """Take over what the file has; ``head`` is the position of the log's last event.
 
         Raises:
-            UnusableCacheError: it is missing, damaged, of another log or another version. The cache is then empty.
+            UnusableCacheError: it is missing, damaged, of another log or another version. This object is then useless.
         """
         try:
             found = orjson.loads(self.path.read_bytes())
@@ -129,12 +129,11 @@ class ReadCache:
         except FileNotFoundError:
             raise UnusableCacheError("there is none") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            self._tables.clear()
-            self._ids.clear()
-            self._encoded.clear()
             raise UnusableCacheError(f"it is damaged: {error!r}") from None
         if not is_ours:
             raise UnusableCacheError("it belongs to another log or another version")
+        if position > head:
+            raise UnusableCacheError(f"it is at position {position}, the log ends at {head}")
         self._position = position
 
     async def keep_flushed(self, interval: float) -> None:
@@ -183,9 +182,7 @@ def open_cache(path: Path, log_id: str, head: int) -> ReadCache:
     """
     cache = ReadCache(path, log_id)
     try:
-        cache.load()
-        if cache.position > head:
-            raise UnusableCacheError(f"it is at position {cache.position}, the log ends at {head}")
+        cache.load(head)
     except UnusableCacheError as error:
         log.info("read_cache_starts_empty", path=str(path), reason=str(error))
         cache = ReadCache(path, log_id)

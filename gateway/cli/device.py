@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json, catalogue_of
+from gateway.cli.options import add_config, add_json
 from gateway.cli.output import note, print_fields, print_json
 
 SUMMARY: Final = "show all that is known of a device"
@@ -24,16 +24,11 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
     """
-    from gateway.adapters.sqlite import DATABASE_FILE
-    from gateway.adapters.sqlite_reader import open_read_only
-    from gateway.cli.read_side import current_cache
-    from gateway.settings_loader import load_settings
+    from gateway.cli.read_side import open_read_side
 
-    settings = load_settings(options.config).settings
-    catalogue = catalogue_of(settings)
-    with open_read_only(settings.gateway.state_dir / DATABASE_FILE) as log:
-        cache = current_cache(settings, catalogue, log)
-    found = [cache.get(decider.collection, options.device) for decider in catalogue]
+    with open_read_side(options.config) as side:
+        cache = side.current_cache()
+    found = [cache.get(decider.collection, options.device) for decider in side.catalogue]
     documents = [document for document in found if document is not None]
     for document in documents:
         if options.json:

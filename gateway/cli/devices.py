@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json, catalogue_of
+from gateway.cli.options import add_config, add_json
 from gateway.cli.output import print_json, print_table, shown
 
 SUMMARY: Final = "list the devices"
@@ -26,18 +26,13 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
     """
-    from gateway.adapters.sqlite import DATABASE_FILE
-    from gateway.adapters.sqlite_reader import open_read_only
-    from gateway.cli.read_side import current_cache
-    from gateway.settings_loader import load_settings
+    from gateway.cli.read_side import open_read_side
 
-    settings = load_settings(options.config).settings
-    catalogue = catalogue_of(settings)
-    with open_read_only(settings.gateway.state_dir / DATABASE_FILE) as log:
-        cache = current_cache(settings, catalogue, log)
+    with open_read_side(options.config) as side:
+        cache = side.current_cache()
     documents: list[dict[str, Any]] = [
         document
-        for decider in catalogue
+        for decider in side.catalogue
         for document in sorted(cache.documents(decider.collection), key=lambda document: str(document["id"]))
     ]
     if options.json:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json, at_least, catalogue_of
+from gateway.cli.options import add_config, add_json, at_least
 from gateway.cli.output import note, print_json, print_table, shown
 
 if TYPE_CHECKING:
@@ -43,16 +43,13 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
     """
-    from gateway.adapters.sqlite import DATABASE_FILE
-    from gateway.adapters.sqlite_reader import open_read_only
+    from gateway.cli.read_side import open_read_side
     from gateway.domain.catalogue import stream_of
-    from gateway.settings_loader import load_settings
 
-    settings = load_settings(options.config).settings
-    streams = [stream_of(decider, options.device) for decider in catalogue_of(settings)]
-    with open_read_only(settings.gateway.state_dir / DATABASE_FILE) as log:
-        known = [stream for stream in streams if log.read_stream(stream, limit=1)]
-        events = islice(_events(log, known, options.after), options.limit)
+    with open_read_side(options.config) as side:
+        streams = [stream_of(decider, options.device) for decider in side.catalogue]
+        known = [stream for stream in streams if side.log.read_stream(stream, limit=1)]
+        events = islice(_events(side.log, known, options.after), options.limit)
         if options.json:
             for event in events:
                 print_json(_told(event))

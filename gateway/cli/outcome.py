@@ -28,13 +28,10 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
     """
-    from gateway.adapters.sqlite import DATABASE_FILE
-    from gateway.adapters.sqlite_reader import open_read_only
-    from gateway.settings_loader import load_settings
+    from gateway.cli.read_side import open_read_side
 
-    settings = load_settings(options.config).settings
-    with open_read_only(settings.gateway.state_dir / DATABASE_FILE) as log:
-        verdicts = log.find_by_command_id(options.command_id)
+    with open_read_side(options.config) as side:
+        verdicts = side.log.find_by_command_id(options.command_id)
     wanted = [verdict for verdict in verdicts if options.device in {None, verdict.device}]
     for index, verdict in enumerate(wanted):
         if options.json:

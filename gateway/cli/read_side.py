@@ -1,57 +1,72 @@
-"""The read cache as another process sees it: its file, brought up to date from the log. Writes nothing."""
+"""The state directory as another process sees it, whether the gateway runs or not. Writes nothing."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
-from gateway.adapters.sqlite_reader import SqliteReader
+from gateway.adapters.sqlite import DATABASE_FILE
+from gateway.adapters.sqlite_reader import SqliteReader, open_read_only
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, UnusableCacheError
+from gateway.cli.options import catalogue_of
 from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.projection import Projection
-from gateway.settings import Settings
+from gateway.settings_loader import load_settings
 
 _PAGE: Final = 1_000
 
 
-def cache_as_filed(settings: Settings, log: SqliteReader) -> ReadCache:
-    """The read cache as its file has it.
+@dataclass(frozen=True, slots=True)
+class ReadSide:
+    """The log, and the read caches that can be made of it."""
+
+    state_dir: Path
+    catalogue: Catalogue
+    log: SqliteReader
+
+    def current_cache(self) -> ReadCache:
+        """The read cache as of the newest event: the running gateway writes its file only now and then."""
+        try:
+            cache = self.filed_cache()
+        except UnusableCacheError:
+            cache = self.empty_cache()
+        self.fold(cache, self.log.head())
+        return cache
+
+    def filed_cache(self) -> ReadCache:
+        """The read cache as its file has it.
+
+        Raises:
+            UnusableCacheError: there is none, or it does not belong to this log.
+        """
+        cache = self.empty_cache()
+        cache.load(self.log.head())
+        return cache
+
+    def empty_cache(self) -> ReadCache:
+        """A read cache for this log, with nothing in it yet."""
+        return ReadCache(self.state_dir / CACHE_FILE, self.log.log_id)
+
+    def fold(self, cache: ReadCache, until: int, progress: Callable[[int], None] = lambda _position: None) -> None:
+        """Fold what the cache lacks into it, up to this position; tell the position after each page."""
+        projection = Projection(cache, self.catalogue, EventCodec(self.catalogue))
+        # positions have no gaps, so the last page ends where it should
+        while page := self.log.read_all(after=cache.position, limit=min(_PAGE, until - cache.position)):
+            projection.apply(page)
+            progress(cache.position)
+
+
+@contextmanager
+def open_read_side(config: Path | None) -> Iterator[ReadSide]:
+    """The read side that the settings in this file name.
 
     Raises:
-        UnusableCacheError: there is none, or it does not belong to this log.
+        SettingsError: the settings cannot be used.
+        StateError: there is no log, or it cannot be read.
     """
-    cache = empty_cache(settings, log)
-    cache.load()
-    if cache.position > (head := log.head()):
-        raise UnusableCacheError(f"it is at position {cache.position}, but the log ends at {head}")
-    return cache
-
-
-def current_cache(settings: Settings, catalogue: Catalogue, log: SqliteReader) -> ReadCache:
-    """The read cache as of the newest event: the running gateway writes its file only now and then."""
-    try:
-        cache = cache_as_filed(settings, log)
-    except UnusableCacheError:
-        cache = empty_cache(settings, log)
-    fold(log, cache, catalogue, until=log.head())
-    return cache
-
-
-def empty_cache(settings: Settings, log: SqliteReader) -> ReadCache:
-    """A read cache for this log, with nothing in it yet."""
-    return ReadCache(settings.gateway.state_dir / CACHE_FILE, log.log_id)
-
-
-def fold(
-    log: SqliteReader,
-    cache: ReadCache,
-    catalogue: Catalogue,
-    *,
-    until: int,
-    progress: Callable[[int], None] = lambda _: None,
-) -> None:
-    """Fold what the cache lacks into it, up to and with the position ``until``; tell the position after each page."""
-    projection = Projection(cache, catalogue, EventCodec(catalogue))
-    # positions have no gaps, so the last page ends where it should
-    while page := log.read_all(after=cache.position, limit=min(_PAGE, until - cache.position)):
-        projection.apply(page)
-        progress(cache.position)
+    settings = load_settings(config).settings
+    state_dir = settings.gateway.state_dir
+    with open_read_only(state_dir / DATABASE_FILE) as log:
+        yield ReadSide(state_dir, catalogue_of(settings), log)

@@ -8,12 +8,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, catalogue_of
+from gateway.cli.options import add_config
 from gateway.cli.output import note
 
 if TYPE_CHECKING:
-    from gateway.domain.catalogue import Catalogue
-    from gateway.settings import Settings
+    from gateway.cli.read_side import ReadSide
 
 SUMMARY: Final = "make the read cache anew from the log"
 
@@ -33,34 +32,29 @@ def execute(options: Namespace) -> Exit:
         StateError: there is no log, it cannot be read, or the state directory cannot be used.
     """
     from gateway.adapters.state_dir import process_in
-    from gateway.settings_loader import load_settings
+    from gateway.cli.read_side import open_read_side
 
-    settings = load_settings(options.config).settings
-    catalogue = catalogue_of(settings)
-    process = process_in(settings.gateway.state_dir)
-    if process is None:
-        _rebuild(settings, catalogue)
-    else:
-        os.kill(process, signal.SIGUSR1)
-        note(f"the gateway runs with process id {process}; it was told to rebuild, and serves on meanwhile")
+    with open_read_side(options.config) as side:
+        process = process_in(side.state_dir)
+        if process is None:
+            _rebuild(side)
+        else:
+            os.kill(process, signal.SIGUSR1)
+            note(f"the gateway runs with process id {process}; it was told to rebuild, and serves on meanwhile")
     return Exit.OK
 
 
-def _rebuild(settings: "Settings", catalogue: "Catalogue") -> None:
+def _rebuild(side: "ReadSide") -> None:
     import asyncio
 
-    from gateway.adapters.sqlite import DATABASE_FILE
-    from gateway.adapters.sqlite_reader import open_read_only
     from gateway.adapters.state_dir import claim_state_dir
-    from gateway.cli.read_side import empty_cache, fold
 
     # a second rebuild takes whoever holds the state directory for the gateway
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    directory = settings.gateway.state_dir
-    with open_read_only(directory / DATABASE_FILE) as log, claim_state_dir(directory):
-        head = log.head()
-        cache = empty_cache(settings, log)
-        fold(log, cache, catalogue, until=head, progress=_progress(head))
+    with claim_state_dir(side.state_dir):
+        head = side.log.head()
+        cache = side.empty_cache()
+        side.fold(cache, head, _progress(head))
         cache.advance(head)  # without it, the empty cache of an empty log would not be written
         asyncio.run(cache.flush())
     note(f"the read cache is rebuilt from {head} events")

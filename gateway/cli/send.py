@@ -38,6 +38,12 @@ def add_options(parser: ArgumentParser) -> None:
         help="the command's data; a value that is JSON counts as such, any other as text",
     )
     content.add_argument("--data", type=_object, metavar="JSON", help="the command's data as a JSON object")
+    _add_circumstances(parser)
+    add_config(parser)
+    add_json(parser)
+
+
+def _add_circumstances(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--actor", type=_name, help="who sends (default: --username, else $USER if that can be an actor, else operator)"
     )
@@ -50,13 +56,12 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--timeout", type=_seconds, default=30.0, metavar="S", help="seconds to try for (default: %(default)g)"
     )
-    parser.add_argument("--host", help="of the broker, in place of the settings'; so with the next four")
-    parser.add_argument("--port", type=at_least(1))
-    parser.add_argument("--username")
-    parser.add_argument("--password-file", type=Path, metavar="PATH")
-    parser.add_argument("--root", help="of all topics")
-    add_config(parser)
-    add_json(parser)
+    broker = parser.add_argument_group("broker", "in place of what the settings say")
+    broker.add_argument("--host")
+    broker.add_argument("--port", type=at_least(1))
+    broker.add_argument("--username")
+    broker.add_argument("--password-file", type=Path, metavar="PATH", help="of that user; without one: none")
+    broker.add_argument("--root", help="of all topics")
 
 
 def execute(options: Namespace) -> Exit:

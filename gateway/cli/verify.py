@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json, catalogue_of
+from gateway.cli.options import add_config, add_json
 from gateway.cli.output import note, print_json, print_table, shown
 
 SUMMARY: Final = "compare the file of the read cache with the log"
@@ -24,23 +24,18 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
     """
-    from gateway.adapters.sqlite import DATABASE_FILE
-    from gateway.adapters.sqlite_reader import open_read_only
     from gateway.adapters.tinydb_cache import UnusableCacheError
-    from gateway.cli.read_side import cache_as_filed, empty_cache, fold
-    from gateway.settings_loader import load_settings
+    from gateway.cli.read_side import open_read_side
     from gateway.verify import differences
 
-    settings = load_settings(options.config).settings
-    catalogue = catalogue_of(settings)
-    with open_read_only(settings.gateway.state_dir / DATABASE_FILE) as log:
+    with open_read_side(options.config) as side:
         try:
-            found = cache_as_filed(settings, log)
+            found = side.filed_cache()
         except UnusableCacheError as error:
             note(f"the read cache cannot be used: {error}")
             return Exit.NO
-        expected = empty_cache(settings, log)
-        fold(log, expected, catalogue, until=found.position)
+        expected = side.empty_cache()
+        side.fold(expected, found.position)
     differing = [asdict(difference) for difference in differences(expected.tables(), found.tables())]
     if options.json:
         for difference in differing:
