@@ -7,7 +7,7 @@ import structlog
 from pydantic import ValidationError
 
 from gateway import __version__
-from gateway.codec import EventCodec, StateCodec, UnknownEvent
+from gateway.codec import EventCodec, StateCodec
 from gateway.domain.decider import Decider
 from gateway.errors import StoreUnavailable
 from gateway.messages import NO_STREAM, Aggregate, Snapshot
@@ -66,11 +66,8 @@ class Aggregates:
         while page := await self._store.read_stream(stream, after=aggregate.revision, limit=PAGE):
             state, degraded = aggregate.state, aggregate.degraded
             for recorded in page:
-                event = self._codec.decode(recorded)
-                if isinstance(event, UnknownEvent):
-                    degraded = degraded or f"revision {recorded.revision}, {event.type}: {event.reason}"
-                else:
-                    state = decider.evolve(state, event)
+                state, problem = self._codec.apply(decider, state, recorded)
+                degraded = degraded or problem
             aggregate = Aggregate(state, page[-1].revision, degraded)
             if len(page) < PAGE:
                 break

@@ -13,7 +13,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.decider import Decider, Document, Event
+from gateway.domain.decider import Decider, Document, Event, S
 from gateway.ids import event_id
 from gateway.messages import EventRef, NewEvent, Outcome, RecordedEvent, Request
 
@@ -83,6 +83,16 @@ class EventCodec:
             return cls.model_validate_json(orjson.dumps(data))
         except (ValidationError, ValueError, KeyError, TypeError) as error:
             return UnknownEvent(recorded.type, f"unreadable: {error!r}"[:200])
+
+    def apply(self, decider: Decider[S], state: S, recorded: RecordedEvent) -> tuple[S, str | None]:
+        """The state after a recorded event; where it cannot be applied, the state as it was, and why."""
+        event = self.decode(recorded)
+        if isinstance(event, UnknownEvent):
+            return state, f"revision {recorded.revision}, {event.type}: {event.reason}"
+        try:
+            return decider.evolve(state, event), None
+        except Exception as error:  # noqa: BLE001 - a history that a decider cannot bear must not stop the others
+            return state, f"revision {recorded.revision}, {recorded.type}: not applicable: {error!r}"[:200]
 
 
 def read_metadata(recorded: RecordedEvent) -> Document:

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gateway.codec import EventCodec, StateCodec, UnknownEvent
+from gateway.codec import EventCodec, StateCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document
 from gateway.messages import NO_STREAM, RecordedEvent
@@ -70,11 +70,8 @@ class Projection:
         self.cache.clear()
 
     def _evolve(self, decider: Decider[Any], fold: _Fold, recorded: RecordedEvent) -> None:
-        event = self._codec.decode(recorded)
-        if isinstance(event, UnknownEvent):
-            fold.degraded = True
-        else:
-            fold.state = decider.evolve(fold.state, event)
+        fold.state, problem = self._codec.apply(decider, fold.state, recorded)
+        fold.degraded = fold.degraded or problem is not None
         fold.revision, fold.position, fold.updated_at = (
             recorded.revision,
             recorded.position,

@@ -9,7 +9,7 @@ from gateway.codec import EventCodec, StateCodec, UnknownEvent, outcome_of, read
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document, Event
 from gateway.domain.device import DEVICE
-from gateway.domain.device_events import ConfigurationRequested, DeviceRegistered
+from gateway.domain.device_events import AlarmAcknowledged, ConfigurationRequested, DeviceRegistered
 from gateway.ids import event_id
 from gateway.messages import RecordedEvent, Request
 from tests.support.requests import NOW, REQUEST
@@ -81,6 +81,14 @@ def test_an_unknown_type_is_no_exception() -> None:
 def test_an_unreadable_event_is_no_exception_either(data: bytes, metadata: bytes) -> None:
     event = replace(recorded(CODEC, DeviceRegistered(at=NOW, model="T")), data=data, metadata=metadata)
     assert isinstance(CODEC.decode(event), UnknownEvent)
+
+
+def test_an_event_that_the_decider_cannot_bear_leaves_the_state_and_says_why() -> None:
+    orphan = recorded(CODEC, AlarmAcknowledged(at=NOW, code="hot", by="alice"))
+    state, problem = CODEC.apply(DEVICE, DEVICE.initial, orphan)
+    assert state == DEVICE.initial
+    assert problem is not None
+    assert "AlarmAcknowledged" in problem
 
 
 class Counted(Event):
