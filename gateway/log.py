@@ -65,13 +65,31 @@ class _Lines:
 class _FromLibraries(logging.Handler):
     """What asyncio, aiomqtt and others log, as events of ours."""
 
+    def __init__(self) -> None:
+        # a library may set its own logger below the root's level
+        super().__init__(logging.WARNING)
+
     def emit(self, record: logging.LogRecord) -> None:
         level = "error" if record.levelno >= logging.ERROR else "warning"
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            # the arguments do not fit the text: a library's slip, which must not become our fault
+            message = str(record.msg)
         getattr(structlog.get_logger(), level)(
-            "library_message", library=record.name, message=record.getMessage(), exc_info=record.exc_info
+            "library_message", library=record.name, message=message, exc_info=record.exc_info
         )
 
 
 def _as_json_line(_logger: WrappedLogger, _method: str, event: EventDict) -> str:
     ordered: dict[str, Any] = {name: event.pop(name, None) for name in ("timestamp", "level", "event")}
-    return orjson.dumps({**ordered, **event}, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    fields = {**ordered, **event}
+    try:
+        return orjson.dumps(fields, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    except orjson.JSONEncodeError:
+        # a lone surrogate or a number over 64 bits: as Python writes it, rather than not at all
+        return orjson.dumps({name: _in_ascii(value) for name, value in fields.items()}).decode()
+
+
+def _in_ascii(value: object) -> str:
+    return value if isinstance(value, str) and value.isascii() else ascii(value)

@@ -1,7 +1,7 @@
 """Refusals in the log, at most so many a minute for each actor and reason: a device must not be able to blind it."""
 
-from collections import OrderedDict
 from collections.abc import Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,7 +22,7 @@ class _Window:
 
 
 class RefusalLog:
-    """Logs refusals; what it left out is counted in the next line that it writes for the same actor and reason.
+    """Logs refusals; what it leaves out is counted, and told when the minute is over and anybody is refused again.
 
     Attributes:
         now: monotonic seconds.
@@ -31,15 +31,23 @@ class RefusalLog:
     def __init__(self, log: FilteringBoundLogger, now: Callable[[], float]) -> None:
         self.now = now
         self._log = log
-        self._windows: OrderedDict[tuple[str, str], _Window] = OrderedDict()
+        # in the order in which the windows were opened: the first is the first to close
+        self._windows: dict[tuple[str, str], _Window] = {}
 
     def refused(self, request: Request, outcome: Outcome) -> None:
         """Log a refusal, unless there were too many like it."""
         if outcome.error is None:
             return
-        suppressed = self._admit((request.actor, outcome.error.type))
-        if suppressed is None:
+        now = self.now()
+        while self._windows and now - next(iter(self._windows.values())).since >= WINDOW:
+            self._close_oldest()
+        window = self._windows.setdefault((request.actor, outcome.error.type), _Window(now))
+        if len(self._windows) > MAX_PAIRS:
+            self._close_oldest()
+        if window.logged >= PER_MINUTE:
+            window.suppressed += 1
             return
+        window.logged += 1
         self._log.info(
             "command_refused",
             command_id=request.command_id,
@@ -50,21 +58,11 @@ class RefusalLog:
             type=outcome.error.type,
             message=outcome.error.message,
             revision=outcome.revision,
-            suppressed=suppressed,
         )
 
-    def _admit(self, pair: tuple[str, str]) -> int | None:
-        """How many lines were left out before this one; ``None`` if it is to be left out, too."""
-        now = self.now()
-        window = self._windows.pop(pair, None) or _Window(now)
-        suppressed = 0
-        if now - window.since >= WINDOW:
-            suppressed, window = window.suppressed, _Window(now)
-        self._windows[pair] = window
-        if len(self._windows) > MAX_PAIRS:
-            self._windows.popitem(last=False)
-        if window.logged >= PER_MINUTE:
-            window.suppressed += 1
-            return None
-        window.logged += 1
-        return suppressed
+    def _close_oldest(self) -> None:
+        (actor, reason), window = next(iter(self._windows.items()))
+        del self._windows[actor, reason]
+        if window.suppressed:
+            # in a context of its own: the command that is worked on right now has nothing to do with it
+            Context().run(self._log.info, "refusals_suppressed", actor=actor, type=reason, suppressed=window.suppressed)

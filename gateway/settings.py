@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -30,20 +30,29 @@ def _embedded(value: str) -> str:
     return value
 
 
+def _some(value: tuple[str, ...]) -> tuple[str, ...]:
+    if not value:
+        raise ValueError("must not be empty")
+    return value
+
+
 class Section(BaseModel):
-    """A table of the settings file. Unknown keys are errors."""
+    """A table of the settings file. Unknown keys are errors, and so is a value of another type: TOML has types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
-Patterns = Annotated[tuple[str, ...], Field(min_length=1)]
+# TOML has neither tuples nor paths, so fields of these types take arrays and text
+Patterns = Annotated[tuple[str, ...], AfterValidator(_some), Field(strict=False)]
 
 
 class GatewaySettings(Section):
     """The table ``[gateway]``."""
 
     id: Annotated[str, AfterValidator(_name)] = Field("gw1", description="Name of this gateway")
-    state_dir: Path = Field(Path("/var/lib/edge-gateway"), description="Where it keeps its log and its read cache")
+    state_dir: Path = Field(
+        Path("/var/lib/edge-gateway"), strict=False, description="Where it keeps its log and its read cache"
+    )
 
 
 class TlsSettings(Section):
@@ -62,7 +71,7 @@ class MqttSettings(Section):
     port: int = Field(1883, ge=1, le=65_535, description="Of the broker")
     socket: str = Field("", description="Path of the broker's unix socket, in place of host and port")
     root: Annotated[str, AfterValidator(_root)] = Field("", description="Of all topics; empty: edge/<gateway id>")
-    username: str = ""
+    username: str = Field("", description="As the broker knows the gateway; empty: none")
     password: SecretStr = Field(SecretStr(""), description="Better as the credentials file mqtt_password")
     keepalive: int = Field(15, ge=1, le=3_600, description="Seconds; a dead broker is noticed after twice as long")
     connect_timeout: float = Field(5.0, gt=0, le=60, description="Seconds")
@@ -99,7 +108,7 @@ class LimitSettings(Section):
     burst: int = Field(1_000, ge=1, description="Commands that an actor may send at once after a pause")
     batch: int = Field(64, ge=1, le=1_000, description="Commands of one device that are decided together")
     cached_devices: int = Field(10_000, ge=1, description="Whose state is kept in memory")
-    refusal_days: int = Field(30, ge=1, description="How long a refusal is remembered")
+    refusal_days: int = Field(30, ge=1, le=36_500, description="Days for which a refusal is remembered")
 
 
 class ReadModelSettings(Section):
@@ -117,7 +126,7 @@ class HealthSettings(Section):
 class LogSettings(Section):
     """The table ``[log]``."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is told")
     format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON")
 
 
@@ -132,7 +141,7 @@ class Settings(Section):
 
     gateway: GatewaySettings = GatewaySettings()
     mqtt: MqttSettings = MqttSettings()
-    operators: tuple[OperatorSettings, ...] = ()
+    operators: tuple[OperatorSettings, ...] = Field((), strict=False, description="Who may command others")
     event_store: EventStoreSettings = EventStoreSettings()
     limits: LimitSettings = LimitSettings()
     readmodel: ReadModelSettings = ReadModelSettings()
@@ -146,10 +155,6 @@ class Settings(Section):
         return self.mqtt.root or f"edge/{self.gateway.id}"
 
 
-SECRETS: Final = frozenset({"mqtt.password"})
-"""Keys whose values are never shown."""
-
-
 def load_deciders(names: Sequence[str]) -> list[Decider[Any]]:
     """The deciders that these ``module:attribute`` names stand for.
 
@@ -161,10 +166,11 @@ def load_deciders(names: Sequence[str]) -> list[Decider[Any]]:
         module, _, attribute = name.partition(":")
         try:
             value = getattr(import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise SettingsError(f"domain.deciders: {name} cannot be imported: {error}") from error
+        except Exception as error:  # somebody else's module may raise anything
+            reason = f"{type(error).__name__}: {error}"
+            raise SettingsError(f"domain.deciders: {name} cannot be imported: {reason}") from error
         several = value if isinstance(value, Sequence) else (value,)
-        if not all(isinstance(one, Decider) for one in several):
+        if not several or not all(isinstance(one, Decider) for one in several):
             raise SettingsError(f"domain.deciders: {name} is no decider")
         found += several
     return found

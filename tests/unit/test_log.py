@@ -1,6 +1,7 @@
 import io
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import orjson
 import pytest
@@ -87,6 +88,54 @@ def test_what_a_library_logs_is_an_event_too() -> None:
     assert (line["event"], line["library"], line["message"]) == ("library_message", "asyncio", "slow callback")
 
 
-def test_a_log_that_cannot_be_written_stops_nothing() -> None:
-    gateway_log.configure("info", "json", Closed())
+def test_what_a_library_logs_below_a_warning_stays_out_whatever_level_it_chose_itself() -> None:
+    stream = io.StringIO()
+    gateway_log.configure("debug", "json", stream)
+    chatty = logging.getLogger("chatty")
+    chatty.setLevel(logging.DEBUG)
+    chatty.debug("unheard")
+    chatty.error("heard")
+    assert [(line["level"], line["message"]) for line in lines(stream)] == [("error", "heard")]
+
+
+def test_a_librarys_arguments_that_do_not_fit_its_text_stop_nothing() -> None:
+    stream = io.StringIO()
+    gateway_log.configure("info", "json", stream)
+    text = "%d of %s"
+    logging.getLogger("slipping").warning(text, "many")
+    [line] = lines(stream)
+    assert line["message"] == text
+
+
+@pytest.mark.parametrize(("value", "shown"), [("a\ud800", r"'a\ud800'"), (2**64, str(2**64)), ({"n": 2**64}, None)])
+def test_what_json_cannot_carry_is_told_as_python_writes_it(value: object, shown: str | None) -> None:
+    stream = io.StringIO()
+    gateway_log.configure("info", "json", stream)
+    structlog.get_logger().info("odd", value=value, other="plain")
+    [line] = lines(stream)
+    assert (line["event"], line["level"], line["other"]) == ("odd", "info", "plain")
+    assert line["value"] == (shown or ascii(value))
+
+
+def test_a_time_is_rfc_3339_in_utc() -> None:
+    stream = io.StringIO()
+    gateway_log.configure("info", "json", stream)
+    structlog.get_logger().info("gateway_started")
+    [line] = lines(stream)
+    stamp = str(line["timestamp"])
+    assert stamp.endswith("Z")
+    assert datetime.fromisoformat(stamp).utcoffset() == timedelta(0)
+
+
+def test_control_characters_of_a_sender_cannot_forge_a_line_on_a_terminal() -> None:
+    stream = io.StringIO()
+    gateway_log.configure("info", "console", stream)
+    structlog.get_logger().info("command_refused", message="no\n2026 [info] forged\x1b[2J")
+    assert len(stream.getvalue().splitlines()) == 1
+    assert "\x1b" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_a_log_that_cannot_be_written_stops_nothing(style: str) -> None:
+    gateway_log.configure("info", style, Closed())
     structlog.get_logger().info("unheard")

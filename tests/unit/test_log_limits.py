@@ -19,18 +19,63 @@ class Time:
         return self.now
 
 
-def test_repeated_refusals_are_left_out_and_counted_in_the_next_line() -> None:
+def suppressed(actor: str, number: int) -> dict[str, object]:
+    return {
+        "event": "refusals_suppressed",
+        "log_level": "info",
+        "actor": actor,
+        "type": "not-permitted",
+        "suppressed": number,
+    }
+
+
+def test_repeated_refusals_are_left_out_and_counted_when_the_minute_is_over() -> None:
     time = Time()
     with capture_logs() as lines:
         refusals = RefusalLog(structlog.get_logger(), time)
         for _ in range(PER_MINUTE + 7):
             refusals.refused(REQUEST, FORBIDDEN)
+        assert [line["event"] for line in lines] == ["command_refused"] * PER_MINUTE
         time.now = WINDOW
         refusals.refused(REQUEST, FORBIDDEN)
-    assert len(lines) == PER_MINUTE + 1
-    assert [line["suppressed"] for line in lines] == [0] * PER_MINUTE + [7]
-    assert lines[0]["event"] == "command_refused"
+    assert lines[PER_MINUTE] == suppressed("alice", 7)
+    assert [line["event"] for line in lines[PER_MINUTE + 1 :]] == ["command_refused"]
     assert (lines[0]["actor"], lines[0]["code"], lines[0]["type"]) == ("alice", 403, "not-permitted")
+
+
+def test_what_was_left_out_is_told_even_if_that_actor_falls_silent() -> None:
+    time = Time()
+    with capture_logs() as lines:
+        refusals = RefusalLog(structlog.get_logger(), time)
+        for _ in range(PER_MINUTE + 1):
+            refusals.refused(REQUEST, FORBIDDEN)
+        time.now = WINDOW
+        refusals.refused(replace(REQUEST, actor="bob"), FORBIDDEN)
+    assert lines[PER_MINUTE] == suppressed("alice", 1)
+
+
+def test_what_was_left_out_is_told_even_if_there_is_no_room_to_remember_it() -> None:
+    with capture_logs() as lines:
+        refusals = RefusalLog(structlog.get_logger(), Time())
+        for _ in range(PER_MINUTE + 1):
+            refusals.refused(REQUEST, FORBIDDEN)
+        for number in range(MAX_PAIRS):
+            refusals.refused(replace(REQUEST, actor=f"actor-{number}"), FORBIDDEN)
+    assert [line for line in lines if line["event"] == "refusals_suppressed"] == [suppressed("alice", 1)]
+
+
+def test_the_count_does_not_carry_the_command_that_is_worked_on_meanwhile() -> None:
+    time = Time()
+    with (
+        capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines,
+        structlog.contextvars.bound_contextvars(device="another", command_id="another"),
+    ):
+        refusals = RefusalLog(structlog.get_logger(), time)
+        for _ in range(PER_MINUTE + 1):
+            refusals.refused(REQUEST, FORBIDDEN)
+        time.now = WINDOW
+        refusals.refused(REQUEST, FORBIDDEN)
+    assert lines[PER_MINUTE] == suppressed("alice", 1)
 
 
 def test_each_actor_and_reason_has_lines_of_its_own() -> None:

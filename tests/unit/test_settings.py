@@ -1,12 +1,17 @@
+import re
 import tomllib
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from gateway.domain.device import DEVICE
 from gateway.errors import SettingsError
-from gateway.settings import Settings, load_deciders
+from gateway.settings import OperatorSettings, Settings, load_deciders
 from gateway.settings_loader import Loaded, load_settings
 
 SAMPLE = Path(__file__).parents[2] / "config" / "gateway.toml"
@@ -51,7 +56,7 @@ def test_all_errors_are_told_at_once_each_with_its_place(file: Path) -> None:
     assert errors(file, GATEWAY_LOG__LEVEL="loud") == [
         f"{file}:2: gateway.id: must be 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first",
         f"{file}:6: mqtt.port: Input should be less than or equal to 65535",
-        f"{file}:7: mqtt.keepalive: Input should be a valid integer, unable to parse string as an integer",
+        f"{file}:7: mqtt.keepalive: Input should be a valid integer",
         f"{file}:5: mqtt.prot: unknown key, did you mean 'port'?",
         "env GATEWAY_LOG__LEVEL: log.level: Input should be 'debug', 'info', 'warning' or 'error'",
     ]
@@ -59,18 +64,58 @@ def test_all_errors_are_told_at_once_each_with_its_place(file: Path) -> None:
 
 def test_an_unknown_table_is_an_error_with_a_suggestion(file: Path) -> None:
     file.write_text("[limit]\nburst = 1\n")
-    assert errors(file) == [f"{file}:2: limit: unknown key, did you mean 'limits'?"]
+    assert errors(file) == [f"{file}:1: limit: unknown key, did you mean 'limits'?"]
+
+
+def test_an_unknown_table_is_an_error_even_if_it_is_empty(file: Path) -> None:
+    file.write_text("[nothing]\n")
+    assert errors(file, GATEWAY_NONE="{}") == [f"{file}:1: nothing: unknown key", "env GATEWAY_NONE: none: unknown key"]
 
 
 def test_a_mistake_in_an_operator_rule_is_told_with_its_number(file: Path) -> None:
     file.write_text('[[operators]]\nactors = ["alice"]\n\n[[operators]]\ndevice = ["*"]\n')
-    told = errors(file)
-    assert f"{file}:1: operators.1.actors: Field required" in told
-    assert f"{file}:1: operators.1.device: unknown key, did you mean 'devices'?" in told
+    assert errors(file) == [
+        f"{file}:4: operators.1.actors: Field required",
+        f"{file}:5: operators.1.device: unknown key, did you mean 'devices'?",
+    ]
 
 
-def test_a_syntax_error_is_told_with_its_line(file: Path) -> None:
-    file.write_text("[mqtt]\nport = \n")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('[mqtt]\nport = "1883"', "2: mqtt.port: Input should be a valid integer"),
+        ("[mqtt]\nport = true", "2: mqtt.port: Input should be a valid integer"),
+        ('[mqtt]\ntls.enabled = "yes"', "2: mqtt.tls.enabled: Input should be a valid boolean"),
+        ("[gateway]\nstate_dir = 1", "2: gateway.state_dir: must be a path, as text"),
+        ("mqtt = 1", "1: mqtt: must be a table"),
+        ('[domain]\ndeciders = "a:B"', "2: domain.deciders: must be an array"),
+        ("[domain]\ndeciders = []", "2: domain.deciders: must not be empty"),
+        ("[readmodel]\nflush_interval = inf", "2: readmodel.flush_interval: Input should be a finite number"),
+    ],
+)
+def test_a_value_of_another_type_is_an_error(file: Path, text: str, told: str) -> None:
+    file.write_text(text)
+    assert errors(file) == [f"{file}:{told}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("[domain]\n# why\n\ndeciders = [\n  '*',\n  1,\n]\n", [4]),
+        ('[mqtt]\nusername = """\n[mqtt]\nport = 0\n"""\nport = 0\n', [6]),
+        ('[mqtt]\nusername = "\u2028 # \u2029"\nport = 0\n', [3]),
+        ("[[operators]]\nactors = []\n[mqtt.tls]\n[mqtt]\n'port' = 0\n", [5, 2]),
+        ("mqtt.port = 0\nmqtt.tls = {enabled = 1}\n", [1, 2]),
+    ],
+)
+def test_the_line_is_where_the_key_begins_whatever_stands_before_it(file: Path, text: str, lines: list[int]) -> None:
+    file.write_text(text)
+    assert [told.removeprefix(f"{file}:").partition(": ")[0] for told in errors(file)] == [str(line) for line in lines]
+
+
+@pytest.mark.parametrize("text", ["[mqtt]\nport = \n", "[mqtt]\nport = "])
+def test_a_syntax_error_is_told_with_its_line(file: Path, text: str) -> None:
+    file.write_text(text)
     [told] = errors(file)
     assert told.startswith(f"{file}:2: ")
 
@@ -103,6 +148,60 @@ def test_the_layers_win_in_their_order(file: Path, tmp_path: Path) -> None:
     assert loaded.origins["mqtt.port"] == f"{conf_d / '10.toml'}:2"
     assert loaded.origins["mqtt.username"] == "env GATEWAY_MQTT__USERNAME"
     assert loaded.origins["mqtt.password"] == "credentials mqtt_password"
+
+
+def test_a_table_and_a_value_of_the_same_name_in_two_layers_are_an_error(file: Path) -> None:
+    file.write_text("mqtt = 1\n")
+    assert f"env GATEWAY_MQTT__PORT: mqtt.port: mqtt is no table in {file}:1" in errors(file, GATEWAY_MQTT__PORT="1")
+
+
+def test_an_empty_table_takes_nothing_away_from_an_earlier_layer(file: Path, tmp_path: Path) -> None:
+    file.write_text("[mqtt]\nport = 1\n")
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "10.toml").write_text("[mqtt]\n")
+    assert load(file).settings.mqtt.port == 1
+
+
+def test_a_later_layers_operators_take_the_place_of_the_earlier_ones(file: Path) -> None:
+    file.write_text('[[operators]]\nactors = ["alice"]\n')
+    loaded = load(file, GATEWAY_OPERATORS='[{actors = ["bob"]}]')
+    assert [rule.actors for rule in loaded.settings.operators] == [("bob",)]
+    assert loaded.origins["operators"] == "env GATEWAY_OPERATORS"
+    assert errors(file, GATEWAY_OPERATORS="[{actors = []}]") == [
+        "env GATEWAY_OPERATORS: operators.0.actors: must not be empty"
+    ]
+
+
+def test_drop_ins_count_in_the_order_of_their_names(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file.touch()
+    conf_d = tmp_path / "conf.d"
+    conf_d.mkdir()
+    named = [conf_d / "20.toml", conf_d / "10.toml", conf_d / "30.toml.old"]
+    for number, drop_in in enumerate(named, start=1):
+        drop_in.write_text(f"[mqtt]\nport = {number}\n")
+    # a directory lists its files in whatever order it likes
+    monkeypatch.setattr(Path, "iterdir", lambda _: iter(named))
+    assert load(file).origins["mqtt.port"] == f"{conf_d / '20.toml'}:2"
+
+
+def test_a_drop_in_directory_that_cannot_be_read_is_an_error(file: Path, tmp_path: Path) -> None:
+    file.touch()
+    (tmp_path / "conf.d").touch()
+    assert errors(file) == [f"{tmp_path / 'conf.d'}: Not a directory"]
+
+
+def test_only_the_line_ends_of_a_credentials_file_are_stripped(tmp_path: Path) -> None:
+    (tmp_path / "mqtt_password").write_text(" pass word \r\n\n")
+    assert load(None, CREDENTIALS_DIRECTORY=str(tmp_path)).settings.mqtt.password.get_secret_value() == " pass word "
+
+
+def test_a_credentials_file_that_is_not_text_is_an_error_that_tells_nothing_of_it(tmp_path: Path) -> None:
+    (tmp_path / "mqtt_password").write_bytes(b"hunter2\xff")
+    assert errors(None, CREDENTIALS_DIRECTORY=str(tmp_path)) == [
+        f"{tmp_path / 'mqtt_password'}: not UTF-8: invalid start byte"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -154,6 +253,9 @@ def test_every_key_is_told_with_its_origin() -> None:
     rows = {key: (value, origin) for key, value, origin in load(None, GATEWAY_MQTT__PORT="8883").rows()}
     assert rows["mqtt.port"] == ("8883", "env GATEWAY_MQTT__PORT")
     assert rows["gateway.id"] == ("gw1", "default")
+    assert rows["mqtt.tls.enabled"] == ("false", "default")
+    assert rows["gateway.state_dir"] == ("/var/lib/edge-gateway", "default")
+    assert rows["domain.deciders"] == ('["gateway.domain:DECIDERS"]', "default")
 
 
 def test_another_store_is_refused_rather_than_ignored(file: Path) -> None:
@@ -178,8 +280,44 @@ def test_deciders_are_loaded_by_name() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["nowhere:X", "gateway.domain:NOTHING", "gateway.domain", "gateway.ids:MAX_COMMAND_ID"]
+    "name",
+    [
+        "nowhere:X",
+        ":X",
+        ".relative:X",
+        "gateway.domain:NOTHING",
+        "gateway.domain",
+        "gateway.ids:MAX_COMMAND_ID",
+        "gateway.domain:__name__",
+        "gateway:__path__",
+    ],
 )
 def test_what_is_no_decider_is_told(name: str) -> None:
-    with pytest.raises(SettingsError, match=r"domain\.deciders"):
+    with pytest.raises(SettingsError, match=rf"^domain\.deciders: {re.escape(name)} "):
         load_deciders([name])
+
+
+@pytest.mark.parametrize("text", ["x = (", "1 / 0", "DECIDERS = ()"])
+def test_a_module_of_deciders_that_is_broken_or_empty_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    # a name of its own: a module that was once imported is remembered
+    module = f"deciders_{zlib.crc32(text.encode())}"
+    (tmp_path / f"{module}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SettingsError, match=rf"^domain\.deciders: {module}:DECIDERS "):
+        load_deciders([f"{module}:DECIDERS"])
+
+
+def fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from fields(annotation)
+        else:
+            yield f"{model.__name__}.{name}", field
+
+
+def test_every_setting_says_what_it_means() -> None:
+    settings = dict([*fields(Settings), *fields(OperatorSettings)])
+    assert [name for name, field in settings.items() if not field.description] == []
