@@ -136,7 +136,7 @@ class Gateway:
         self._projector = Projector(store, Projection(cache, catalogue, codec), self._clock)
         events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
         self._link = Link(_link_options(settings.mqtt, client_id), (topics.commands,), events)
-        self._retained = Retained(self._link, cache, catalogue, topics)
+        self._retained = Retained(self._link, cache, catalogue, topics, ready=self._projector.caught_up)
         self._projector.listeners.append(self._retained.projected)
         self._feed = Feed(
             store, self._cursors, self._link, catalogue=catalogue, topics=topics, projected=self._projector.at
@@ -272,7 +272,7 @@ class Gateway:
             "read_cache": {
                 "position": self._projector.position,
                 "lag": head - self._projector.position,
-                "rebuilding": self._projector.rebuilding,
+                "rebuilding": not self._projector.caught_up.is_set(),
             },
             "feed": {"position": self._feed.position, "lag": head - self._feed.position},
             "retained": {"waiting": self._retained.waiting},

@@ -27,12 +27,12 @@ class Projector:
 
     Attributes:
         listeners: called after each batch with the devices that it touched.
-        rebuilding: whether the cache still lacks events that were there when it began to follow the log.
+        caught_up: set once the cache has all events that were there when it began to follow the log.
     """
 
     def __init__(self, store: EventStore, projection: Projection, clock: Clock) -> None:
         self.listeners: list[Callable[[Touched], None]] = []
-        self.rebuilding = False
+        self.caught_up = asyncio.Event()
         self._store = store
         self._projection = projection
         self._clock = clock
@@ -82,6 +82,7 @@ class Projector:
             if self._rebuild.is_set():
                 self._rebuild.clear()
                 log.info("rebuild_started")
+                self.caught_up.clear()
                 self._projection.clear()
 
     async def _follow(self) -> None:
@@ -89,7 +90,8 @@ class Projector:
         while True:
             try:
                 target = await self._store.head()
-                self.rebuilding = self.position < target
+                if self.position >= target:
+                    self.caught_up.set()
                 await self._fold_until_it_ends(target)
                 pause = _SHORTEST_PAUSE
             except StoreUnavailable as error:
@@ -102,10 +104,10 @@ class Projector:
         async with aclosing(self._store.subscribe(after=self.position)) as batches:
             async for batch in batches:
                 self._fold(batch)
-                if self.rebuilding and self.position >= target:
-                    self.rebuilding = False
+                if not self.caught_up.is_set() and self.position >= target:
+                    self.caught_up.set()
                     log.info("read_cache_caught_up", position=self.position)
-                elif self.rebuilding and self._clock.monotonic() - told > PROGRESS_INTERVAL:
+                elif not self.caught_up.is_set() and self._clock.monotonic() - told > PROGRESS_INTERVAL:
                     told = self._clock.monotonic()
                     log.info("read_cache_catching_up", position=self.position, head=target)
                 await asyncio.sleep(0)  # a long catch-up must let commands through

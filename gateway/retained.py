@@ -27,9 +27,17 @@ Target = tuple[Decider[Any], str]
 
 
 class Retained:
-    """Publishes each device's newest document, and never an older one after it."""
+    """Publishes each device's newest document, and never an older one after it.
 
-    def __init__(self, publisher: Publisher, cache: ReadModel, catalogue: Catalogue, topics: Topics) -> None:
+    Attributes:
+        ready: set while the read cache has caught up with the log; until then its documents may be older than those
+            that the broker keeps.
+    """
+
+    def __init__(
+        self, publisher: Publisher, cache: ReadModel, catalogue: Catalogue, topics: Topics, *, ready: asyncio.Event
+    ) -> None:
+        self.ready = ready
         self._publisher = publisher
         self._cache = cache
         self._catalogue = catalogue
@@ -69,6 +77,7 @@ class Retained:
         """Publish for ever."""
         while True:
             await self._connected.wait()
+            await self.ready.wait()
             await self._work.wait()
             await self._free.acquire()
             target = self._next()
