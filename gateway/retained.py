@@ -76,9 +76,9 @@ class Retained:
     async def run(self) -> None:
         """Publish for ever."""
         while True:
-            await self._connected.wait()
-            await self.ready.wait()
             await self._work.wait()
+            await self.ready.wait()
+            await self._connected.wait()
             await self._free.acquire()
             target = self._next()
             if target is None:

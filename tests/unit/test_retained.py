@@ -1,0 +1,198 @@
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.adapters.tinydb_cache import ReadCache
+from gateway.codec import EventCodec
+from gateway.domain import device_events as events
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.decider import Event
+from gateway.domain.device import DEVICE
+from gateway.errors import LinkLost, PublishRefused
+from gateway.messages import RecordedEvent
+from gateway.projection import Projection
+from gateway.retained import WINDOW, Retained
+from gateway.topics import Topics
+from tests.support.recording_publisher import RecordingPublisher, fail
+from tests.support.requests import NOW, REQUEST
+
+CATALOGUE = Catalogue([DEVICE])
+CODEC = EventCodec(CATALOGUE)
+TOPICS = Topics("edge/gw1")
+
+
+class Bench:
+    """Events go in at one end, retained messages come out at the other."""
+
+    def __init__(self, directory: Path) -> None:
+        self.publisher = RecordingPublisher()
+        cache = ReadCache(directory / "readmodel.json", "log")
+        self.projection = Projection(cache, CATALOGUE, CODEC)
+        self.ready = asyncio.Event()
+        self.ready.set()
+        self.retained = Retained(self.publisher, cache, CATALOGUE, TOPICS, ready=self.ready)
+
+    def happen(self, device: str, *happened: Event) -> None:
+        document = self.projection.cache.get("devices", device)
+        revision = int(str(document["revision"])) if document else -1
+        new = CODEC.encode(happened, replace(REQUEST, device=device), "gw1")
+        position = self.projection.cache.position
+        recorded = [
+            RecordedEvent(
+                position + n, f"device-{device}", revision + n, NOW, event.id, event.type, event.data, event.metadata
+            )
+            for n, event in enumerate(new, start=1)
+        ]
+        self.retained.projected(self.projection.apply(recorded))
+
+    def states(self, device: str) -> list[dict[str, Any]]:
+        return [orjson.loads(payload) if payload else {} for payload in self.publisher.payloads(TOPICS.state(device))]
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.retained.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def settled() -> None:
+    """Let everything run that can."""
+    for _ in range(200):
+        await asyncio.sleep(0)
+
+
+REGISTERED = events.DeviceRegistered(at=NOW, model="T")
+CONNECTED = events.DeviceConnected(at=NOW)
+REQUESTED = events.ConfigurationRequested(at=NOW, configuration=1, properties={"rpm": 1200})
+WITHDRAWN = events.ConfigurationRequested(at=NOW, configuration=2, properties={"rpm": None})
+DECOMMISSIONED = events.DeviceDecommissioned(at=NOW, reason="old")
+
+
+async def test_state_is_the_document_of_the_read_cache_retained(bench: Bench) -> None:
+    async with bench.running():
+        bench.retained.connected()
+        bench.happen("p", REGISTERED)
+        await settled()
+    [message] = bench.publisher.published
+    assert (message.topic, message.retain) == ("edge/gw1/state/p", True)
+    assert orjson.loads(message.payload) == bench.projection.cache.get("devices", "p")
+    assert message.properties.content_type == "application/json"
+
+
+async def test_only_the_newest_document_of_a_device_is_sent(bench: Bench) -> None:
+    async with bench.running():
+        bench.happen("p", REGISTERED)
+        bench.happen("p", CONNECTED)
+        bench.retained.connected()
+        await settled()
+    assert [state["revision"] for state in bench.states("p")] == [1]
+
+
+async def test_a_wish_is_retained_for_the_device_and_removed_when_it_is_withdrawn(bench: Bench) -> None:
+    async with bench.running():
+        bench.retained.connected()
+        bench.happen("p", REGISTERED, REQUESTED)
+        await settled()
+        bench.happen("p", WITHDRAWN)
+        await settled()
+    first, second = bench.publisher.payloads(TOPICS.config("p"))
+    assert orjson.loads(first) == {"version": 1, "properties": {"rpm": 1200}}
+    assert second == b""
+
+
+async def test_nothing_is_retained_for_a_device_that_is_gone(bench: Bench) -> None:
+    async with bench.running():
+        bench.retained.connected()
+        bench.happen("p", REGISTERED, REQUESTED, DECOMMISSIONED)
+        await settled()
+    assert bench.publisher.payloads(TOPICS.state("p")) == [b""]
+    assert bench.publisher.payloads(TOPICS.config("p")) == [b""]
+
+
+async def test_everything_is_sent_again_on_a_new_connection_what_changed_first(bench: Bench) -> None:
+    async with bench.running():
+        for device in ("a", "b", "c"):
+            bench.happen(device, REGISTERED)
+        bench.retained.connected()
+        await settled()
+        bench.publisher.published.clear()
+        bench.retained.lost()
+        bench.happen("c", CONNECTED)
+        await settled()
+        assert not bench.publisher.published
+        bench.retained.connected()
+        await settled()
+    assert bench.publisher.topics() == [TOPICS.state(device) for device in ("c", "a", "b")]
+    assert bench.retained.waiting == 0
+
+
+async def test_nothing_old_is_sent_while_the_read_cache_is_catching_up(bench: Bench) -> None:
+    bench.ready.clear()
+    async with bench.running():
+        bench.retained.connected()
+        bench.happen("p", REGISTERED)
+        await settled()
+        assert not bench.publisher.published
+        bench.happen("p", CONNECTED)
+        bench.ready.set()
+        await settled()
+    assert [state["revision"] for state in bench.states("p")] == [1]
+
+
+async def test_only_so_many_devices_are_on_their_way_at_once(bench: Bench) -> None:
+    bench.publisher.confirms = False
+    async with bench.running():
+        for number in range(WINDOW + 5):
+            bench.happen(f"p{number}", REGISTERED)
+        bench.retained.connected()
+        await settled()
+        assert len(bench.publisher.published) == WINDOW
+        bench.publisher.published[0].future.set_result(None)
+        await settled()
+        assert len(bench.publisher.published) == WINDOW + 1
+
+
+async def test_a_lost_connection_frees_the_way_and_the_next_one_brings_it_all(bench: Bench) -> None:
+    bench.publisher.confirms = False
+    async with bench.running():
+        for number in range(WINDOW):
+            bench.happen(f"p{number}", REGISTERED)
+        bench.retained.connected()
+        await settled()
+        for message in bench.publisher.published:
+            fail(message.future, LinkLost("gone"))
+        bench.retained.lost()
+        await settled()
+        bench.publisher.published.clear()
+        bench.retained.connected()
+        await settled()
+        assert len(bench.publisher.published) == WINDOW
+
+
+async def test_a_refusal_of_the_broker_is_told_and_does_not_block_the_others(bench: Bench) -> None:
+    bench.publisher.confirms = False
+    with capture_logs() as lines:
+        async with bench.running():
+            bench.happen("p", REGISTERED)
+            bench.retained.connected()
+            await settled()
+            fail(bench.publisher.published[0].future, PublishRefused("not authorised"))
+            bench.happen("q", REGISTERED)
+            await settled()
+    assert [line["event"] for line in lines] == ["retained_refused_by_broker"]
+    assert bench.states("q")
