@@ -55,6 +55,8 @@ class Projector:
         Raises:
             TimedOut: it does not within so many seconds.
         """
+        if self.position >= position:
+            return
         try:
             await asyncio.wait_for(self.at(position), patience)
         except TimeoutError:

@@ -13,6 +13,7 @@ from typing import Final
 
 import aiomqtt
 import structlog
+from aiomqtt.exceptions import MqttConnectError
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
@@ -29,6 +30,9 @@ _UNHEARD.disabled = True
 
 _PUBLISHES_UNLIMITED: Final = 0
 """paho's own window is off: with it paho walks its whole queue at each PUBACK. The connection keeps one."""
+
+_DOUBLINGS: Final = 30
+"""More make no pause longer, only a number too large for a float."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,33 +150,41 @@ class Link:
         return future
 
     async def run(self) -> None:
-        """Connect, and connect again, until :meth:`close`."""
+        """Connect, and connect again, until :meth:`close` or until it is cancelled."""
+        loop = asyncio.get_running_loop()
         attempt = 0
         try:
-            while not self._closing.is_set():
+            while not self._is_to_stop():
+                began = loop.time()
                 try:
                     self.epoch = await self._events.next_epoch()
-                    reason = await self._serve(self.epoch)
-                    attempt = 0
+                    await self._serve(self.epoch)
                 except (aiomqtt.MqttError, OSError, LinkLost, StoreUnavailable) as error:
-                    reason = self._explain(error)
-                if not self._closing.is_set():
-                    self._events.lost(reason)
-                    await self._pause(reason, attempt)
+                    if self._is_to_stop():
+                        break
+                    if loop.time() - began > self._options.backoff[1]:
+                        # sooner it is no success: two with one client id would go on taking the session from each other
+                        attempt = 0
+                    await self._pause(error, attempt)
                     attempt += 1
         finally:
             self._closed.set()
 
     async def close(self, patience: float) -> None:
-        """Let the broker have what was published, at most for so many seconds, and leave: no will, session kept."""
-        if self._connection is not None:
-            with suppress(TimeoutError):
+        """Let the broker have what was published, and leave: no will, session kept.
+
+        Args:
+            patience: seconds that each of the two may take.
+        """
+        with suppress(TimeoutError):
+            if self._connection is not None:
                 await asyncio.wait_for(self._connection.idle(), patience)
         self._closing.set()
-        await self._closed.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._closed.wait(), patience)
 
-    async def _serve(self, epoch: int) -> str:
-        """One connection from its beginning to its end; why it ended."""
+    async def _serve(self, epoch: int) -> None:
+        """One connection from its beginning to its end, which is orderly only when the link is closed."""
         options = self._options
         # a fresh client each time: a used one would send what belongs to the connection before
         client = self._client(epoch, await asyncio.to_thread(options.tls.context) if options.tls else None)
@@ -181,20 +193,18 @@ class Link:
         )
         try:
             async with client:
-                await self._subscribe(client)
+                await connection.hold(self._subscribe(client), "subscribe")
                 log.info("link_connected", epoch=epoch, session_present=connection.session_present)
                 self._events.connected(Connected(epoch, bool(connection.session_present)))
-                closing = asyncio.create_task(self._closing.wait(), name="link closing")
-                ended = asyncio.create_task(connection.ended(), name="connection ended")
-                try:
-                    await asyncio.wait((closing, ended), return_when=asyncio.FIRST_COMPLETED)
-                    return ended.result() if ended.done() else "closed"
-                finally:
-                    closing.cancel()
-                    ended.cancel()
+                await connection.hold(self._closing.wait(), "link closing")
         finally:
             self._connection = None
             connection.end()
+
+    def _is_to_stop(self) -> bool:
+        # a good-bye that the broker does not take in time hides the cancellation behind an error of its own
+        task = asyncio.current_task()
+        return self._closing.is_set() or (task is not None and task.cancelling() > 0)
 
     def _use(self, connection: Connection) -> None:
         self._connection = connection
@@ -234,16 +244,21 @@ class Link:
             if getattr(code, "is_failure", False):
                 raise LinkLost(f"the broker denies the subscription: {code}")
 
-    def _explain(self, error: Exception) -> str:
-        hint = ""
-        if self._options.tls is not None and "timed out" in str(error):
-            hint = " (a broker that misses a client certificate often just stays silent)"
-        return f"{error}{hint}"
-
-    async def _pause(self, reason: str, attempt: int) -> None:
-        """Wait before the next attempt: longer each time, and never as long as another gateway."""
-        shortest, longest = self._options.backoff
-        pause = random.uniform(shortest, max(shortest, min(longest, shortest * 2**attempt)))  # noqa: S311 - no secret
-        log.warning("link_lost", reason=reason, attempt=attempt, next_try_s=round(pause, 1), epoch=self.epoch)
+    async def _pause(self, error: Exception, attempt: int) -> None:
+        """Tell what is wrong, and wait before the next attempt."""
+        reason = str(error)
+        if self._options.tls is not None and "timed out" in reason:
+            reason += " (a broker that misses a client certificate often just stays silent)"
+        backoff = self._options.backoff
+        pause = random.uniform(backoff[0], longest_pause(backoff, attempt))  # noqa: S311 - no secret
+        tell, event = (log.error, "link_refused") if isinstance(error, MqttConnectError) else (log.warning, "link_lost")
+        tell(event, reason=reason, attempt=attempt, next_try_s=round(pause, 1), epoch=self.epoch)
+        self._events.lost(reason)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), pause)
+
+
+def longest_pause(backoff: tuple[float, float], attempt: int) -> float:
+    """Seconds to wait at most after so many failures: twice as long each time, up to the limit."""
+    shortest, longest = backoff
+    return max(shortest, min(longest, shortest * 2.0 ** min(attempt, _DOUBLINGS)))

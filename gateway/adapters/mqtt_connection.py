@@ -2,36 +2,30 @@
 
 aiomqtt connects, subscribes, and drives the socket from the event loop. Its message queue acknowledges before the
 application has seen a message, and its publishing costs in proportion to the calls in flight; so both are bypassed:
-this module takes over ``on_message`` and ``on_publish`` of the paho client, and acknowledges by hand. All state of a
-connection dies with it, so that a packet id of an old one can never acknowledge a message of a new one.
+this module reads PUBLISH packets itself, takes over ``on_publish`` of the paho client, and acknowledges by hand. All
+state of a connection dies with it, so that a packet id of an old one can never acknowledge a message of a new one.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from functools import lru_cache
-from struct import pack
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
-from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
+from paho.mqtt.client import ConnectFlags, DisconnectFlags
+from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.adapters.mqtt_packets import MalformedPacket, Publish, pack_properties, read_publish
 from gateway.errors import LinkLost, PublishRefused
-from gateway.ports import NO_PROPERTIES, MessageProperties
+from gateway.ports import MessageProperties
 
-_MESSAGE_EXPIRY: Final = 0x02
-_CONTENT_TYPE: Final = 0x03
-_RESPONSE_TOPIC: Final = 0x08
-_CORRELATION_DATA: Final = 0x09
-_USER_PROPERTY: Final = 0x26
 _NO_LIMIT: Final = 65_535
-_PROPERTIES_READ: Final = frozenset(
-    {"ResponseTopic", "CorrelationData", "ContentType", "MessageExpiryInterval", "UserProperty"}
-)
+_FRAME: Final = 9
+"""Bytes of a PUBLISH packet besides topic, properties and payload, at most."""
 
 
 class MqttDelivery:
@@ -39,13 +33,13 @@ class MqttDelivery:
 
     __slots__ = ("_connection", "is_settled", "packet_id", "payload", "properties", "redelivered", "retain", "topic")
 
-    def __init__(self, connection: "Connection", message: MQTTMessage) -> None:
-        self.topic = message.topic
-        self.payload = bytes(message.payload)
-        self.retain = message.retain
-        self.redelivered = message.dup
-        self.properties = _read_properties(message.properties)
-        self.packet_id = message.mid
+    def __init__(self, connection: "Connection", packet: Publish) -> None:
+        self.topic = packet.topic
+        self.payload = packet.payload
+        self.retain = packet.retain
+        self.redelivered = packet.redelivered
+        self.properties = packet.properties
+        self.packet_id = packet.packet_id
         self.is_settled = False
         self._connection = connection
 
@@ -85,8 +79,10 @@ class Connection:
         self.live = False
         self.session_present: bool | None = None
         self._ended = asyncio.Event()
+        self._reason = ""
         self._client = client
         self._window = window
+        self._largest_packet: int | None = None
         self._on_delivery = on_delivery
         self._on_live = on_live
         self._unacknowledged: deque[MqttDelivery] = deque()
@@ -96,9 +92,10 @@ class Connection:
         self._idle.set()
         self._loop = asyncio.get_running_loop()
         self._paho: PahoClient = client._client  # noqa: SLF001 - aiomqtt offers no public way to any of this
+        self._paho.connect_timeout = client.timeout
         self._paho.manual_ack_set(on=True)
-        self._paho.on_message = self._message
         self._paho.on_publish = self._published
+        self._paho._handle_publish = self._take_publish  # type: ignore[method-assign]  # noqa: SLF001 - see mqtt_packets
         # paho's types name the callbacks of both its versions at once
         self._connect_aiomqtt = cast("Callable[..., None]", self._paho.on_connect)
         self._disconnect_aiomqtt = cast("Callable[..., None]", self._paho.on_disconnect)
@@ -113,8 +110,14 @@ class Connection:
         if not self.live:
             _fail(future, LinkLost("there is no connection to the broker"))
             return future
+        packed = pack_properties(properties)
+        size = _FRAME + len(topic.encode()) + len(packed) + len(payload)
+        if self._largest_packet is not None and size > self._largest_packet:
+            # it would end the connection, and so would the next attempt
+            _fail(future, PublishRefused(f"the broker takes {self._largest_packet} bytes at most, not {size}"))
+            return future
         self._idle.clear()
-        message = _Outgoing(topic, payload, retain, _Packed(_pack_properties(properties)), future)
+        message = _Outgoing(topic, payload, retain, _Packed(packed), future)
         if len(self._in_flight) < self._window:
             self._send(message)
         else:
@@ -125,16 +128,24 @@ class Connection:
         """Wait until the broker has everything that was published."""
         await self._idle.wait()
 
-    async def ended(self) -> str:
-        """Wait until the connection is gone; the reason, in aiomqtt's words."""
-        disconnected = self._client._disconnected  # noqa: SLF001 - also set by a failing read, which paho does not tell of
-        ended = asyncio.ensure_future(self._ended.wait())
+    async def hold(self, work: Coroutine[Any, Any, object], name: str) -> None:
+        """Wait for something for as long as the connection stands.
+
+        Raises:
+            LinkLost: the connection ended first, and why.
+        """
+        disconnected = self._client._disconnected  # noqa: SLF001 - a failing read sets it, and paho does not tell of that
+        working = asyncio.create_task(work, name=name)
+        ended = asyncio.create_task(self._ended.wait(), name="connection ended")
         try:
-            await asyncio.wait((ended, disconnected), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((working, ended, disconnected), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                self._note_reason()
+                raise LinkLost(self._reason or "the connection ended")
+            working.result()
         finally:
+            working.cancel()
             ended.cancel()
-        error = disconnected.exception() if disconnected.done() else None
-        return str(error or "the connection ended")
 
     def flush_acknowledgements(self) -> None:
         """PUBACK what is settled, in the order of receipt [MQTT-4.6.0-2]."""
@@ -145,7 +156,13 @@ class Connection:
                 self._paho.ack(delivery.packet_id, 1)
 
     def end(self) -> None:
-        """The connection is gone, and whatever was on its way with it."""
+        """Let go of the connection, however far it has come, and of whatever was on its way."""
+        self._lose()
+        # aiomqtt leaves it open when CONNACK does not come, and when a read fails
+        self._paho._sock_close()  # noqa: SLF001 - disconnect() would still have to be written
+        self._note_reason()
+
+    def _lose(self) -> None:
         self.live = False
         self._ended.set()
         lost = LinkLost("the connection ended before the broker confirmed")
@@ -154,6 +171,14 @@ class Connection:
         self._in_flight.clear()
         self._queued.clear()
         self._idle.set()
+
+    def _note_reason(self) -> None:
+        """Also keeps asyncio from complaining that nobody looked at it."""
+        disconnected = self._client._disconnected  # noqa: SLF001 - what a failing read says is found only there
+        # aiomqtt's own waiting for it, when it takes too long, cancels it
+        error = disconnected.exception() if disconnected.done() and not disconnected.cancelled() else None
+        if error is not None and not self._reason:
+            self._reason = repr(error)
 
     def _send(self, message: "_Outgoing") -> None:
         info = self._paho.publish(message.topic, message.payload, 1, message.retain, message.properties)
@@ -165,9 +190,10 @@ class Connection:
     def _connected(
         self, client: PahoClient, userdata: object, flags: ConnectFlags, code: ReasonCode, found: object
     ) -> None:
-        if not code.is_failure:
+        if not code.is_failure and not self._ended.is_set():
             self.session_present = flags.session_present
             self._window = min(self._window, getattr(found, "ReceiveMaximum", _NO_LIMIT))
+            self._largest_packet = getattr(found, "MaximumPacketSize", None)
             # now, not when aiomqtt says so: a resumed session's messages arrive in the same read as CONNACK
             self.live = True
             self._on_live(self)
@@ -182,13 +208,25 @@ class Connection:
         found: object,
     ) -> None:
         self._disconnect_aiomqtt(client, userdata, flags, code, found)
-        self.end()
+        if flags.is_disconnect_packet_from_server:
+            self._reason = f"the broker says: {code!s}"
+        elif not self._reason:
+            self._reason = "the connection broke off" if code == "Unspecified error" else str(code)
+        self._note_reason()
+        self._lose()
 
-    def _message(self, _client: PahoClient, _userdata: object, message: MQTTMessage) -> None:
-        delivery = MqttDelivery(self, message)
-        if message.qos:
+    def _take_publish(self) -> MQTTErrorCode:
+        packet = self._paho._in_packet  # noqa: SLF001 - the packet that paho has just read
+        try:
+            publish = read_publish(packet["command"], bytes(packet["packet"]))
+        except MalformedPacket as error:
+            self._reason = str(error)
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        delivery = MqttDelivery(self, publish)
+        if publish.qos:
             self._unacknowledged.append(delivery)
         self._on_delivery(delivery)
+        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _published(
         self, _client: PahoClient, _userdata: object, packet_id: int, code: ReasonCode, _found: object
@@ -219,54 +257,6 @@ class _Packed(Properties):
 
     def __str__(self) -> str:
         return self.pack().hex()
-
-
-@lru_cache(maxsize=256)
-def _pack_constant(content_type: str | None, user: tuple[tuple[str, str], ...]) -> bytes:
-    packed = b"" if content_type is None else bytes((_CONTENT_TYPE,)) + _pack_text(content_type)
-    for name, value in user:
-        packed += bytes((_USER_PROPERTY,)) + _pack_text(name) + _pack_text(value)
-    return packed
-
-
-def _pack_properties(properties: MessageProperties) -> bytes:
-    """The properties of a PUBLISH packet as bytes (MQTT 5, 2.2.2), with their length before them."""
-    packed = _pack_constant(properties.content_type, properties.user)
-    if properties.correlation_data is not None:
-        packed += pack("!BH", _CORRELATION_DATA, len(properties.correlation_data)) + properties.correlation_data
-    if properties.response_topic is not None:
-        packed += bytes((_RESPONSE_TOPIC,)) + _pack_text(properties.response_topic)
-    if properties.expiry is not None:
-        packed += pack("!BI", _MESSAGE_EXPIRY, properties.expiry)
-    return _pack_length(len(packed)) + packed
-
-
-def _pack_text(text: str) -> bytes:
-    encoded = text.encode()
-    return pack("!H", len(encoded)) + encoded
-
-
-def _pack_length(length: int) -> bytes:
-    """A variable byte integer (MQTT 5, 1.5.5)."""
-    packed = bytearray()
-    while True:
-        length, digit = divmod(length, 128)
-        packed.append(digit | 0x80 if length else digit)
-        if not length:
-            return bytes(packed)
-
-
-def _read_properties(found: Properties | None) -> MessageProperties:
-    values = vars(found) if found is not None else {}
-    if _PROPERTIES_READ.isdisjoint(values):
-        return NO_PROPERTIES
-    return MessageProperties(
-        response_topic=values.get("ResponseTopic"),
-        correlation_data=values.get("CorrelationData"),
-        content_type=values.get("ContentType"),
-        expiry=values.get("MessageExpiryInterval"),
-        user=tuple(values.get("UserProperty", ())),
-    )
 
 
 def _fail(future: "asyncio.Future[None]", error: Exception) -> None:

@@ -14,6 +14,7 @@ from gateway.adapters.sqlite_log import SqliteLog
 from gateway.errors import WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent, Snapshot
 from gateway.ports import EventStore
+from tests.support.memory_store import MemoryStore
 from tests.support.new_events import new_event, new_events
 
 
@@ -23,8 +24,14 @@ async def sqlite_store(directory: Path) -> AsyncIterator[EventStore]:
         yield SqliteLog(database)
 
 
+@asynccontextmanager
+async def memory_store(_directory: Path) -> AsyncIterator[EventStore]:
+    """What other tests use in place of a store has to keep the same promises."""
+    yield MemoryStore()
+
+
 Factory = Callable[[Path], AbstractAsyncContextManager[EventStore]]
-STORES: dict[str, Factory] = {"sqlite": sqlite_store}
+STORES: dict[str, Factory] = {"sqlite": sqlite_store, "memory": memory_store}
 
 
 @pytest.fixture(params=STORES)

@@ -11,7 +11,7 @@ PAGE = 500
 
 
 class MemoryStore:
-    log_id = "memory"
+    log_id = "a-log-in-memory-only"
 
     def __init__(self) -> None:
         self.events: list[RecordedEvent] = []
@@ -68,4 +68,6 @@ class MemoryStore:
         return self._snapshots.get(stream)
 
     async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        self._snapshots[stream] = snapshot
+        older = self._snapshots.get(stream)
+        if older is None or older.revision <= snapshot.revision:
+            self._snapshots[stream] = snapshot

@@ -1,0 +1,166 @@
+"""PUBLISH packets and their properties to bytes and back (MQTT 5, 3.3).
+
+paho has its own way, which takes half of the time that a message costs, and which ends the connection over a U+FEFF in
+a property: the standard allows it, brokers pass it on, and so one device could keep the gateway away for ever.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import lru_cache
+from struct import error as StructError  # noqa: N812 - it is a class
+from struct import pack, unpack_from
+from typing import Final
+
+from gateway.ports import NO_PROPERTIES, MessageProperties
+
+_MORE: Final = 0x80
+"""In a digit of a variable byte integer: another one follows."""
+
+
+class _Property(IntEnum):
+    """What a PUBLISH packet may carry (3.3.2.3)."""
+
+    PAYLOAD_FORMAT = 0x01
+    MESSAGE_EXPIRY = 0x02
+    CONTENT_TYPE = 0x03
+    RESPONSE_TOPIC = 0x08
+    CORRELATION_DATA = 0x09
+    SUBSCRIPTION_IDENTIFIER = 0x0B
+    TOPIC_ALIAS = 0x23
+    USER_PROPERTY = 0x26
+
+
+class MalformedPacket(ValueError):
+    """The bytes are no packet; nothing after them can be trusted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """A PUBLISH packet.
+
+    Attributes:
+        packet_id: 0 with QoS 0, which has none.
+    """
+
+    topic: str
+    payload: bytes
+    qos: int
+    packet_id: int
+    retain: bool
+    redelivered: bool
+    properties: MessageProperties
+
+
+def read_publish(header: int, body: bytes) -> Publish:
+    """Read a packet out of its first byte and what follows its length.
+
+    Text that is no UTF-8 is read as well as it goes: the connection must not depend on what a publisher wrote.
+
+    Raises:
+        MalformedPacket: it is shorter than it says, or has a property that is none of a PUBLISH packet.
+    """
+    qos = header >> 1 & 3
+    try:
+        topic, at = _read_text(body, 0)
+        packet_id = 0
+        if qos:
+            (packet_id,) = unpack_from("!H", body, at)
+            at += 2
+        length, at = _read_length(body, at)
+        end = at + length
+        properties = _read_properties(body[:end], at, end) if length else NO_PROPERTIES
+    except (StructError, IndexError) as error:
+        raise MalformedPacket("a PUBLISH packet ends too early") from error
+    return Publish(topic, body[end:], qos, packet_id, bool(header & 1), bool(header & 8), properties)
+
+
+def pack_properties(properties: MessageProperties) -> bytes:
+    """The properties of a PUBLISH packet, with their length before them."""
+    packed = _pack_constant(properties.content_type, properties.user)
+    if properties.correlation_data is not None:
+        packed += (
+            pack("!BH", _Property.CORRELATION_DATA, len(properties.correlation_data)) + properties.correlation_data
+        )
+    if properties.response_topic is not None:
+        packed += bytes((_Property.RESPONSE_TOPIC,)) + _pack_text(properties.response_topic)
+    if properties.expiry is not None:
+        packed += pack("!BI", _Property.MESSAGE_EXPIRY, properties.expiry)
+    return _pack_length(len(packed)) + packed
+
+
+@lru_cache(maxsize=256)
+def _pack_constant(content_type: str | None, user: tuple[tuple[str, str], ...]) -> bytes:
+    packed = b"" if content_type is None else bytes((_Property.CONTENT_TYPE,)) + _pack_text(content_type)
+    for name, value in user:
+        packed += bytes((_Property.USER_PROPERTY,)) + _pack_text(name) + _pack_text(value)
+    return packed
+
+
+def _pack_text(text: str) -> bytes:
+    encoded = text.encode()
+    return pack("!H", len(encoded)) + encoded
+
+
+def _pack_length(length: int) -> bytes:
+    """A variable byte integer (1.5.5)."""
+    packed = bytearray()
+    while True:
+        length, digit = divmod(length, 128)
+        packed.append(digit | _MORE if length else digit)
+        if not length:
+            return bytes(packed)
+
+
+def _read_properties(packet: bytes, at: int, end: int) -> MessageProperties:
+    response_topic = content_type = correlation_data = expiry = None
+    user: list[tuple[str, str]] = []
+    while at < end:
+        kind = packet[at]
+        at += 1
+        match kind:
+            case _Property.USER_PROPERTY:
+                name, at = _read_text(packet, at)
+                value, at = _read_text(packet, at)
+                user.append((name, value))
+            case _Property.CORRELATION_DATA:
+                correlation_data, at = _read_bytes(packet, at)
+            case _Property.RESPONSE_TOPIC:
+                response_topic, at = _read_text(packet, at)
+            case _Property.CONTENT_TYPE:
+                content_type, at = _read_text(packet, at)
+            case _Property.MESSAGE_EXPIRY:
+                (expiry,) = unpack_from("!I", packet, at)
+                at += 4
+            case _Property.PAYLOAD_FORMAT:
+                at += 1
+            case _Property.SUBSCRIPTION_IDENTIFIER:
+                _, at = _read_length(packet, at)
+            case _Property.TOPIC_ALIAS:
+                at += 2
+            case _:
+                raise MalformedPacket(f"0x{kind:02x} is no property of a PUBLISH packet")
+    return MessageProperties(response_topic, correlation_data, content_type, expiry, tuple(user))
+
+
+def _read_bytes(packet: bytes, at: int) -> tuple[bytes, int]:
+    (length,) = unpack_from("!H", packet, at)
+    end = at + 2 + length
+    if end > len(packet):
+        raise MalformedPacket("a PUBLISH packet ends too early")
+    return packet[at + 2 : end], end
+
+
+def _read_text(packet: bytes, at: int) -> tuple[str, int]:
+    text, at = _read_bytes(packet, at)
+    return text.decode(errors="replace"), at
+
+
+def _read_length(packet: bytes, at: int) -> tuple[int, int]:
+    length = shift = 0
+    while True:
+        digit = packet[at]
+        at += 1
+        length |= (digit & ~_MORE) << shift
+        shift += 7
+        if not digit & _MORE:
+            return length, at

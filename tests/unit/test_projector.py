@@ -1,0 +1,147 @@
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.adapters.tinydb_cache import ReadCache
+from gateway.codec import EventCodec
+from gateway.domain.catalogue import Catalogue
+from gateway.errors import StoreUnavailable, TimedOut
+from gateway.ids import event_id
+from gateway.messages import RecordedEvent
+from gateway.projection import Projection
+from gateway.projector import Projector
+from tests.support.counter_decider import COUNTER, Counted
+from tests.support.fixed_clock import FixedClock
+from tests.support.memory_store import MemoryStore
+from tests.support.requests import NOW, REQUEST
+
+CATALOGUE = Catalogue([COUNTER])
+CODEC = EventCodec(CATALOGUE)
+
+
+class Faulty(MemoryStore):
+    """Away for as long as ``outages`` lasts; then each subscription ends after its first page."""
+
+    outages = 0
+
+    async def head(self) -> int:
+        if self.outages:
+            self.outages -= 1
+            raise StoreUnavailable("away")
+        return await super().head()
+
+    async def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
+        async for page in super().subscribe(after=after):
+            yield page
+            return
+
+
+class Bench:
+    def __init__(self, directory: Path, store: MemoryStore) -> None:
+        self.store = store
+        self.cache = ReadCache(directory / "readmodel.json", "log")
+        self.projector = Projector(store, Projection(self.cache, CATALOGUE, CODEC), FixedClock(NOW))
+        self._count = 0
+
+    async def count(self, by: int = 1) -> None:
+        request = replace(REQUEST, key=event_id("a", "c", str(self._count), 0))
+        await self.store.append("counter-c", self._count - 1, CODEC.encode([Counted(at=NOW, by=by)], request, "gw1"))
+        self._count += 1
+
+    def total(self) -> object:
+        return (self.cache.get("counters", "c") or {}).get("total")
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        task = asyncio.create_task(self.projector.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, MemoryStore())
+
+
+async def test_it_catches_up_and_then_follows(bench: Bench) -> None:
+    await bench.count(1)
+    assert not bench.projector.caught_up.is_set()
+    async with bench.running():
+        await bench.projector.caught_up.wait()
+        assert bench.total() == 1
+        await bench.count(2)
+        await bench.projector.at(2)
+        assert bench.total() == 3
+
+
+async def test_an_empty_log_is_caught_up_with_at_once(bench: Bench) -> None:
+    async with bench.running():
+        await bench.projector.caught_up.wait()
+
+
+async def test_a_position_is_waited_for(bench: Bench) -> None:
+    async with bench.running():
+        waiting = [asyncio.create_task(bench.projector.reached(position, 5)) for position in (2, 1)]
+        await bench.count()
+        await waiting[1]
+        assert not waiting[0].done()
+        await bench.count()
+        await waiting[0]
+        await bench.projector.reached(1, 0)
+
+
+async def test_a_position_that_is_not_reached_in_time_is_told(bench: Bench) -> None:
+    async with bench.running():
+        with pytest.raises(TimedOut, match="not yet at 1"):
+            await bench.projector.reached(1, 0.001)
+        await bench.count()  # and nobody minds that nobody waits any more
+        await bench.projector.at(1)
+
+
+async def test_listeners_hear_of_each_touched_device_after_the_cache_has_it(bench: Bench) -> None:
+    heard: list[tuple[str, object]] = []
+    bench.projector.listeners.append(lambda touched: heard.extend((device, bench.total()) for _, device in touched))
+    await bench.count(2)
+    await bench.count(3)
+    async with bench.running():
+        await bench.projector.at(2)
+    assert heard == [("c", 5)]
+
+
+async def test_a_rebuild_folds_everything_again(bench: Bench) -> None:
+    await bench.count(2)
+    async with bench.running():
+        await bench.projector.at(1)
+        bench.cache.put("counters", "c", {"id": "c", "total": -1, "degraded": False})
+        bench.cache.put("counters", "ghost", {"id": "ghost"})
+        bench.projector.rebuild()
+        while bench.total() != 2:
+            await asyncio.sleep(0)
+        await bench.projector.caught_up.wait()
+        assert bench.cache.get("counters", "ghost") is None
+        await bench.count(3)
+        await bench.projector.at(2)
+    assert bench.total() == 5
+
+
+async def test_an_outage_of_the_store_is_outlived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.projector._SHORTEST_PAUSE", 0.001)
+    store = Faulty()
+    store.outages = 2
+    bench = Bench(tmp_path, store)
+    await bench.count(2)
+    with capture_logs() as lines:
+        async with bench.running():
+            await bench.projector.at(1)
+            await bench.count(3)  # the subscription has ended by now, and another one goes on
+            await bench.projector.at(2)
+    assert bench.total() == 5
+    assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["projector_waits_for_store"] * 2
