@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pydantic import ValidationError
+
 from gateway.codec import EventCodec, StateCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document
@@ -64,6 +66,16 @@ class Projection:
             self.cache.advance(events[-1].position)
         return [(decider, device) for decider, device, _, _ in folds.values()]
 
+    def is_readable(self) -> bool:
+        """Whether every document can be read back as a state: somebody or something may have been at the file."""
+        try:
+            for decider in self._catalogue:
+                for document in self.cache.documents(decider.collection):
+                    self._read(decider, document)
+        except (ValidationError, KeyError):
+            return False
+        return True
+
     def clear(self) -> None:
         """Start again with nothing."""
         self._states.clear()
@@ -84,8 +96,12 @@ class Projection:
             return _Fold(decider.initial)
         state = self._states.get(stream)
         if state is None:
-            state = StateCodec.of(decider).from_document(document)
+            return self._read(decider, document)
         return _Fold(state, degraded=bool(document["degraded"]))
+
+    @staticmethod
+    def _read(decider: Decider[Any], document: Document) -> _Fold:
+        return _Fold(StateCodec.of(decider).from_document(document), degraded=bool(document["degraded"]))
 
     def _remember(self, stream: str, state: object) -> None:
         self._states[stream] = state

@@ -71,6 +71,10 @@ class Projector:
 
     async def run(self) -> None:
         """Follow the log for ever."""
+        # off the loop: it reads every document; nothing changes them before this task does
+        if not await asyncio.to_thread(self._projection.is_readable):
+            log.warning("read_cache_dropped", reason="a document in it cannot be read back")
+            self._projection.clear()
         while True:
             following = asyncio.create_task(self._follow(), name="projector following")
             rebuild = asyncio.create_task(self._rebuild.wait(), name="projector rebuild")
@@ -90,13 +94,15 @@ class Projector:
     async def _follow(self) -> None:
         pause = _SHORTEST_PAUSE
         while True:
+            before = self.position
             try:
                 target = await self._store.head()
                 if self.position >= target:
                     self.caught_up.set()
                 await self._fold_until_it_ends(target)
-                pause = _SHORTEST_PAUSE
             except StoreUnavailable as error:
+                if self.position > before:
+                    pause = _SHORTEST_PAUSE
                 log.warning("projector_waits_for_store", error=str(error), next_try_s=pause)
                 await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
                 pause = min(2 * pause, _LONGEST_PAUSE)

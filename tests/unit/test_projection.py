@@ -1,17 +1,22 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gateway.adapters.tinydb_cache import ReadCache
+from gateway.codec import EventCodec
 from gateway.domain import device_events as events
+from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Event
+from gateway.domain.device import DEVICE
 from gateway.projection import COUNTS, Projection
-from tests.support.counter_decider import Counted
-from tests.support.history import CATALOGUE, CODEC, History
-from tests.support.new_events import new_event
+from tests.support.counter_decider import COUNTER, Counted
+from tests.support.histories import History
 from tests.support.requests import NOW
 
+CATALOGUE = Catalogue([DEVICE, COUNTER])
+CODEC = EventCodec(CATALOGUE)
 REGISTERED = events.DeviceRegistered(at=NOW, model="T")
 CONNECTED = events.DeviceConnected(at=NOW)
 DISCONNECTED = events.DeviceDisconnected(at=NOW)
@@ -26,12 +31,12 @@ class Bench:
     """Each call of ``happen`` is a batch of its own."""
 
     def __init__(self, directory: Path, capacity: int) -> None:
-        self.history = History()
+        self.history = History(CODEC)
         self.cache = ReadCache(directory / "readmodel.json", "log")
         self.projection = Projection(self.cache, CATALOGUE, CODEC, capacity=capacity)
 
     def happen(self, stream: str, *happened: Event) -> list[tuple[str, str]]:
-        touched = self.projection.apply(self.history.happen(stream, *happened))
+        touched = self.projection.apply(self.history.add(stream, happened))
         return [(decider.category, device) for decider, device in touched]
 
     def document(self, device: str, collection: str = "devices") -> dict[str, Any]:
@@ -64,7 +69,7 @@ async def test_a_document_is_the_state_and_where_in_the_log_it_stands(bench: Ben
         "reported": {"rpm": 900},
     }
     assert (document["revision"], document["position"], document["degraded"]) == (2, 4, False)
-    assert document["updated_at"] == "2026-03-01T12:00:04Z"
+    assert document["updated_at"] == "2026-03-01T12:00:00Z"
 
 
 async def test_each_device_that_a_batch_concerns_is_told_once(bench: Bench) -> None:
@@ -134,7 +139,8 @@ async def test_what_comes_and_goes_within_a_batch_is_not_counted(bench: Bench) -
 async def test_an_unknown_event_degrades_its_device_for_good_and_no_other(bench: Bench) -> None:
     bench.happen("device-p", REGISTERED)
     bench.happen("device-q", REGISTERED)
-    bench.projection.apply(bench.history.record("device-p", new_event(type="DevicePainted")))
+    [painted] = bench.history.add("device-p", [CONNECTED])
+    bench.projection.apply([replace(painted, type="DevicePainted")])
     bench.happen("device-p", CONNECTED)
     bench.happen("device-q", CONNECTED)
     document = bench.document("p")
@@ -165,6 +171,21 @@ async def test_after_clearing_the_same_history_gives_the_same_documents(bench: B
     assert (bench.cache.position, bench.cache.tables()) == (0, {})
     bench.projection.apply(bench.history.events)
     assert {table: list(documents) for table, documents in bench.cache.tables().items()} == before
+
+
+@pytest.mark.parametrize("damage", [{"registered_at": "yesterday"}, {"alarms": None}])
+async def test_a_document_that_is_no_state_makes_the_cache_unreadable(bench: Bench, damage: dict[str, Any]) -> None:
+    bench.happen("device-p", REGISTERED)
+    assert bench.projection.is_readable()
+    bench.cache.put("devices", "p", bench.document("p") | damage)
+    assert not bench.projection.is_readable()
+
+
+async def test_a_document_that_lacks_a_field_of_the_cache_makes_it_unreadable(bench: Bench) -> None:
+    bench.happen("device-p", REGISTERED)
+    document = bench.document("p")
+    bench.cache.put("devices", "p", {name: document[name] for name in document if name != "degraded"})
+    assert not bench.projection.is_readable()
 
 
 async def test_only_so_many_states_are_kept_in_memory(tmp_path: Path) -> None:

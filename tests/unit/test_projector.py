@@ -145,3 +145,38 @@ async def test_an_outage_of_the_store_is_outlived(tmp_path: Path, monkeypatch: p
             await bench.projector.at(2)
     assert bench.total() == 5
     assert [line["event"] for line in lines if line["log_level"] == "warning"] == ["projector_waits_for_store"] * 2
+
+
+class BreaksOff(MemoryStore):
+    """Goes away after each page."""
+
+    async def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
+        async for page in super().subscribe(after=after):
+            yield page
+            raise StoreUnavailable("away")
+
+
+async def test_an_outage_after_progress_is_met_with_the_shortest_pause_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.projector._SHORTEST_PAUSE", 0.001)
+    bench = Bench(tmp_path, BreaksOff())
+    with capture_logs() as lines:
+        async with bench.running():
+            for position in (1, 2, 3):
+                await bench.count()
+                await bench.projector.at(position)
+                while len([line for line in lines if "next_try_s" in line]) < position:
+                    await asyncio.sleep(0)
+    assert [line["next_try_s"] for line in lines if "next_try_s" in line] == [0.001] * 3
+
+
+async def test_a_cache_with_a_damaged_document_is_made_anew_from_the_log(bench: Bench) -> None:
+    await bench.count(2)
+    bench.cache.put("counters", "c", {"id": "c", "total": "many", "degraded": False})
+    bench.cache.advance(1)
+    with capture_logs() as lines:
+        async with bench.running():
+            await bench.projector.caught_up.wait()
+    assert bench.total() == 2
+    assert lines[0]["event"] == "read_cache_dropped"
