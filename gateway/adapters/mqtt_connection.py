@@ -158,8 +158,9 @@ class Connection:
     def end(self) -> None:
         """Let go of the connection, however far it has come, and of whatever was on its way."""
         self._lose()
-        # aiomqtt leaves it open when CONNACK does not come, and when a read fails
-        self._paho._sock_close()  # noqa: SLF001 - disconnect() would still have to be written
+        # aiomqtt leaves it open when CONNACK does not come, and when a read fails; it must come after what aiomqtt
+        # has asked the loop to do with the socket
+        self._loop.call_soon(self._paho._sock_close)  # noqa: SLF001 - disconnect() would still have to be written
         self._note_reason()
 
     def _lose(self) -> None:
