@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
@@ -26,6 +26,8 @@ from gateway.ports import MessageProperties
 _NO_LIMIT: Final = 65_535
 _FRAME: Final = 9
 """Bytes of a PUBLISH packet besides topic, properties and payload, at most."""
+
+R = TypeVar("R")
 
 
 class MqttDelivery:
@@ -128,8 +130,8 @@ class Connection:
         """Wait until the broker has everything that was published."""
         await self._idle.wait()
 
-    async def hold(self, work: Coroutine[Any, Any, object], name: str) -> None:
-        """Wait for something for as long as the connection stands.
+    async def hold(self, work: Coroutine[Any, Any, R], name: str) -> R:
+        """Wait for something for as long as the connection stands; its result.
 
         Raises:
             LinkLost: the connection ended first, and why.
@@ -142,7 +144,7 @@ class Connection:
             if not working.done():
                 self._note_reason()
                 raise LinkLost(self._reason or "the connection ended")
-            working.result()
+            return working.result()
         finally:
             working.cancel()
             ended.cancel()

@@ -88,25 +88,18 @@ class Sender:
             await asyncio.sleep(RECONNECT_PAUSE)
 
     async def _settle_over_one_connection(self) -> Acknowledgement:
-        # whatever ends the wait for an answer comes through here
-        arrivals: asyncio.Queue[Acknowledgement | LinkLost] = asyncio.Queue()
+        arrivals: asyncio.Queue[Acknowledgement] = asyncio.Queue()
         client = self._client()
         connection = Connection(client, window=1, on_delivery=self._reader(arrivals), on_live=lambda _connection: None)
         try:
             async with client:
                 await self._subscribe(client)
                 self._connected_before = True
-                watching = asyncio.create_task(_watch(connection, arrivals), name="connection ended")
-                try:
-                    return await self._repeat(connection, arrivals)
-                finally:
-                    watching.cancel()
+                return await connection.hold(self._repeat(connection, arrivals), "send")
         finally:
             connection.end()
 
-    async def _repeat(
-        self, connection: Connection, arrivals: "asyncio.Queue[Acknowledgement | LinkLost]"
-    ) -> Acknowledgement:
+    async def _repeat(self, connection: Connection, arrivals: "asyncio.Queue[Acknowledgement]") -> Acknowledgement:
         properties = MessageProperties(response_topic=self._outgoing.reply_topic, content_type="application/json")
         pause = FIRST_PAUSE
         while True:
@@ -124,7 +117,7 @@ class Sender:
                 patience = _again_after(ack)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _reader(self, arrivals: "asyncio.Queue[Acknowledgement | LinkLost]") -> Callable[[MqttDelivery], None]:
+    def _reader(self, arrivals: "asyncio.Queue[Acknowledgement]") -> Callable[[MqttDelivery], None]:
         def read(delivery: MqttDelivery) -> None:
             delivery.acknowledge()
             ack = _read(delivery.payload)
@@ -161,24 +154,13 @@ def _overlook_closed_sockets(loop: asyncio.AbstractEventLoop, context: dict[str,
         loop.default_exception_handler(context)
 
 
-async def _watch(connection: Connection, arrivals: "asyncio.Queue[Acknowledgement | LinkLost]") -> None:
-    arrivals.put_nowait(LinkLost(await connection.ended()))
-
-
-async def _next(arrivals: "asyncio.Queue[Acknowledgement | LinkLost]", patience: float) -> Acknowledgement | None:
-    """The next acknowledgement, or none within so many seconds.
-
-    Raises:
-        LinkLost: the connection is gone.
-    """
+async def _next(arrivals: "asyncio.Queue[Acknowledgement]", patience: float) -> Acknowledgement | None:
+    """The next acknowledgement, or none within so many seconds."""
     try:
         async with asyncio.timeout(patience):
-            arrived = await arrivals.get()
+            return await arrivals.get()
     except TimeoutError:
         return None
-    if isinstance(arrived, LinkLost):
-        raise arrived
-    return arrived
 
 
 def _read(payload: bytes) -> Acknowledgement | None:
