@@ -58,6 +58,11 @@ class GatewayProcess:
         """The read cache."""
         return self.state_dir / "readmodel.json"
 
+    @property
+    def process_id(self) -> int:
+        """Of the running process."""
+        return self._running.pid
+
     def start(self) -> "GatewayProcess":
         """Start it, and wait until it has told the broker that it is online."""
         self.launch()
