@@ -1,8 +1,8 @@
 """Events are folded into the documents of the read cache. No I/O: one fold for the daemon, for rebuild and verify."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
 from pydantic import ValidationError
@@ -10,22 +10,26 @@ from pydantic import ValidationError
 from gateway.codec import EventCodec, StateCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document
-from gateway.messages import NO_STREAM, RecordedEvent
+from gateway.messages import RecordedEvent
 from gateway.ports import ReadModel
 
 COUNTS: Final = "counts"
 """The table that counts each collection by its facets."""
+
+_OWN: Final = frozenset({"id", "revision", "position", "updated_at", "degraded"})
+"""What a document says beside the state."""
 
 
 @dataclass(slots=True)
 class _Fold:
     """A device on its way through a batch of events."""
 
+    decider: Decider[Any]
+    device: str
+    before: Any
     state: Any
-    revision: int = NO_STREAM
-    position: int = 0
-    updated_at: str = ""
-    degraded: bool = False
+    degraded: bool
+    last: RecordedEvent
 
 
 Touched = Iterable[tuple[Decider[Any], str]]
@@ -40,6 +44,14 @@ class Projection:
     """
 
     def __init__(self, cache: ReadModel, catalogue: Catalogue, codec: EventCodec, *, capacity: int = 10_000) -> None:
+        """Begin where the cache stands.
+
+        Raises:
+            ValueError: a state has a field that the cache writes itself: the state could not be read back.
+        """
+        for decider in catalogue:
+            if taken := _OWN & {field.name for field in fields(decider.state_type)}:
+                raise ValueError(f"state fields of {decider.category!r} are the read cache's own: {sorted(taken)}")
         self.cache = cache
         self.capacity = capacity
         self._catalogue = catalogue
@@ -48,23 +60,23 @@ class Projection:
 
     def apply(self, events: Sequence[RecordedEvent]) -> Touched:
         """Fold events that follow the cache's position; each document is written once, however many concern it."""
-        folds: dict[str, tuple[Decider[Any], str, Any, _Fold]] = {}
+        folds: dict[str, _Fold] = {}
         for recorded in events:
-            known = folds.get(recorded.stream)
-            if known is None:
+            fold = folds.get(recorded.stream)
+            if fold is None:
                 located = self._catalogue.locate(recorded.stream)
                 if located is None:
                     continue
-                decider, device = located
-                fold = self._restore(recorded.stream, decider, device)
-                folds[recorded.stream] = known = (decider, device, fold.state, fold)
-            self._evolve(known[0], known[3], recorded)
-        for stream, (decider, device, before, fold) in folds.items():
-            self._write(decider, device, before, fold)
+                fold = folds[recorded.stream] = self._begin(*located, recorded)
+            fold.state, problem = self._codec.apply(fold.decider, fold.state, recorded)
+            fold.degraded = fold.degraded or problem is not None
+            fold.last = recorded
+        for stream, fold in folds.items():
+            self._write(fold)
             self._remember(stream, fold.state)
         if events:
             self.cache.advance(events[-1].position)
-        return [(decider, device) for decider, device, _, _ in folds.values()]
+        return [(fold.decider, fold.device) for fold in folds.values()]
 
     def is_readable(self) -> bool:
         """Whether every document can be read back as a state: somebody or something may have been at the file."""
@@ -74,34 +86,25 @@ class Projection:
                     self._read(decider, document)
         except (ValidationError, KeyError):
             return False
-        return True
+        return all(isinstance(row.get("count"), int) for row in self.cache.documents(COUNTS))
 
     def clear(self) -> None:
         """Start again with nothing."""
         self._states.clear()
         self.cache.clear()
 
-    def _evolve(self, decider: Decider[Any], fold: _Fold, recorded: RecordedEvent) -> None:
-        fold.state, problem = self._codec.apply(decider, fold.state, recorded)
-        fold.degraded = fold.degraded or problem is not None
-        fold.revision, fold.position, fold.updated_at = (
-            recorded.revision,
-            recorded.position,
-            recorded.recorded_at.isoformat().replace("+00:00", "Z"),
-        )
-
-    def _restore(self, stream: str, decider: Decider[Any], device: str) -> _Fold:
+    def _begin(self, decider: Decider[Any], device: str, first: RecordedEvent) -> _Fold:
+        state, degraded = decider.initial, False
         document = self.cache.get(decider.collection, device)
-        if document is None:
-            return _Fold(decider.initial)
-        state = self._states.get(stream)
-        if state is None:
-            return self._read(decider, document)
-        return _Fold(state, degraded=bool(document["degraded"]))
+        if document is not None:
+            state, degraded = self._states.get(first.stream), bool(document["degraded"])
+            if state is None:
+                state, degraded = self._read(decider, document)
+        return _Fold(decider, device, state, state, degraded, first)
 
     @staticmethod
-    def _read(decider: Decider[Any], document: Document) -> _Fold:
-        return _Fold(StateCodec.of(decider).from_document(document), degraded=bool(document["degraded"]))
+    def _read(decider: Decider[Any], document: Document) -> tuple[Any, bool]:
+        return StateCodec.of(decider).from_document(document), bool(document["degraded"])
 
     def _remember(self, stream: str, state: object) -> None:
         self._states[stream] = state
@@ -109,31 +112,31 @@ class Projection:
         if len(self._states) > self.capacity:
             self._states.popitem(last=False)
 
-    def _write(self, decider: Decider[Any], device: str, before: object, fold: _Fold) -> None:
+    def _write(self, fold: _Fold) -> None:
+        decider, device = fold.decider, fold.device
         document: Document = {
             "id": device,
             **StateCodec.of(decider).to_document(fold.state),
-            "revision": fold.revision,
-            "position": fold.position,
-            "updated_at": fold.updated_at,
+            "revision": fold.last.revision,
+            "position": fold.last.position,
+            "updated_at": fold.last.recorded_at.isoformat().replace("+00:00", "Z"),
             "degraded": fold.degraded,
         }
         self.cache.put(decider.collection, device, document)
         for table, rows_of in decider.rows.items():
             rows = rows_of(fold.state)
-            for key in rows_of(before).keys() - rows.keys():
+            for key in rows_of(fold.before).keys() - rows.keys():
                 self.cache.remove(table, f"{device}/{key}")
             for key, row in rows.items():
                 self.cache.put(table, f"{device}/{key}", {"id": f"{device}/{key}", "device": device, **row})
-        self._count(decider.collection, decider.facets(before).items(), decider.facets(fold.state).items())
+        self._count(decider.collection, decider.facets(fold.before), decider.facets(fold.state))
 
-    def _count(self, collection: str, before: Iterable[tuple[str, str]], after: Iterable[tuple[str, str]]) -> None:
-        was, now = set(before), set(after)
-        for facet, value in was ^ now:
+    def _count(self, collection: str, before: Mapping[str, str], after: Mapping[str, str]) -> None:
+        for facet, value in before.items() ^ after.items():
             key = f"{collection}/{facet}/{value}"
             row = self.cache.get(COUNTS, key)
             found = row["count"] if row is not None else 0
-            count = (found if isinstance(found, int) else 0) + (1 if (facet, value) in now else -1)
+            count = (found if isinstance(found, int) else 0) + (1 if after.get(facet) == value else -1)
             if count:
                 counted: Document = {
                     "id": key,

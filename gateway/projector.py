@@ -18,6 +18,9 @@ from gateway.projection import Projection, Touched
 log = structlog.get_logger()
 
 PROGRESS_INTERVAL: Final = 5.0
+SLICE: Final = 200
+"""Events that are folded at a stretch: some milliseconds, in which no command gets on."""
+
 _SHORTEST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 
@@ -111,14 +114,15 @@ class Projector:
         told = self._clock.monotonic()
         async with aclosing(self._store.subscribe(after=self.position)) as batches:
             async for batch in batches:
-                self._fold(batch)
+                for start in range(0, len(batch), SLICE):
+                    self._fold(batch[start : start + SLICE])
+                    await asyncio.sleep(0)  # a long catch-up must let commands through
                 if not self.caught_up.is_set() and self.position >= target:
                     self.caught_up.set()
                     log.info("read_cache_caught_up", position=self.position)
                 elif not self.caught_up.is_set() and self._clock.monotonic() - told > PROGRESS_INTERVAL:
                     told = self._clock.monotonic()
                     log.info("read_cache_catching_up", position=self.position, head=target)
-                await asyncio.sleep(0)  # a long catch-up must let commands through
 
     def _fold(self, batch: Sequence[RecordedEvent]) -> None:
         touched = self._projection.apply(batch)

@@ -45,6 +45,7 @@ class Retained:
         # changed devices go before those that are only sent again; both are conflated, in the order of the first change
         self._changed: dict[tuple[str, str], Target] = {}
         self._again: dict[tuple[str, str], Target] = {}
+        self._refused: set[str] = set()
         self._connected = asyncio.Event()
         self._work = asyncio.Event()
         self._free = asyncio.Semaphore(WINDOW)
@@ -66,6 +67,7 @@ class Retained:
             for document in self._cache.documents(decider.collection):
                 device = str(document["id"])
                 self._again[decider.category, device] = decider, device
+        self._refused.clear()
         self._connected.set()
         self._work.set()
 
@@ -76,10 +78,11 @@ class Retained:
     async def run(self) -> None:
         """Publish for ever."""
         while True:
-            await self._work.wait()
-            await self.ready.wait()
-            await self._connected.wait()
             await self._free.acquire()
+            await self._work.wait()
+            await self._connected.wait()
+            # last of all: a rebuild may begin during any of the other waits
+            await self.ready.wait()
             target = self._next()
             if target is None:
                 self._free.release()
@@ -105,20 +108,24 @@ class Retained:
         state = StateCodec.of(decider).from_document(document)
         gone = decider.is_retired(state)
         encoded = self._cache.encoded(decider.collection, device) or _GONE
-        sent = [self._publish(self._topics.state(device), _GONE if gone else encoded)]
+        sent = {"state": self._publish(self._topics.state(device), _GONE if gone else encoded)}
         desired = decider.desired(state)
         if desired is not None:
             payload = orjson.dumps(desired) if desired and not gone else _GONE
-            sent.append(self._publish(self._topics.config(device), payload))
-        settled = asyncio.gather(*sent, return_exceptions=True)
-        settled.add_done_callback(lambda done: self._sent(target, done.result() if not done.cancelled() else ()))
+            sent["config"] = self._publish(self._topics.config(device), payload)
+        settled = asyncio.gather(*sent.values(), return_exceptions=True)
+        settled.add_done_callback(
+            lambda done: self._sent(device, zip(sent, done.result(), strict=True) if not done.cancelled() else ())
+        )
 
     def _publish(self, topic: str, payload: bytes) -> "asyncio.Future[None]":
         return self._publisher.publish(topic, payload, retain=True, properties=_JSON)
 
-    def _sent(self, target: Target, results: Iterable[BaseException | None]) -> None:
+    def _sent(self, device: str, results: Iterable[tuple[str, BaseException | None]]) -> None:
         self._free.release()
-        for result in results:
+        for kind, result in results:
             # what a lost connection swallowed comes again with the next one, like everything else
-            if isinstance(result, PublishRefused):
-                log.warning("retained_refused_by_broker", device=target[1], reason=str(result))
+            if isinstance(result, PublishRefused) and kind not in self._refused:
+                # told once a connection: an ACL that denies it for one device denies it for many
+                self._refused.add(kind)
+                log.warning("retained_refused_by_broker", kind=kind, device=device, reason=str(result))

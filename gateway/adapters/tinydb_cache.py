@@ -144,7 +144,8 @@ class ReadCache:
             try:
                 await self.flush()
             except OSError as error:
-                log.warning("read_cache_not_written", path=str(self.path), error=str(error), next_try_s=_RETRY)
+                pause = _RETRY + interval
+                log.warning("read_cache_not_written", path=str(self.path), error=str(error), next_try_s=pause)
                 await asyncio.sleep(_RETRY)
 
     async def flush(self) -> None:
@@ -160,11 +161,15 @@ class ReadCache:
             checkpoint: Document = {"log_id": self.log_id, "version": __version__, "position": self._position}
             moment = {table: dict(encoded) for table, encoded in self._encoded.items()}
             moment[CHECKPOINT] = {1: orjson.dumps(checkpoint)}
+            writing = asyncio.create_task(asyncio.to_thread(_replace, self.path, moment), name="read cache writing")
             try:
-                await asyncio.to_thread(_replace, self.path, moment)
-            except OSError:
-                self.dirty.set()
-                raise
+                await asyncio.wait((writing,))
+            finally:
+                # a thread cannot be cancelled: whoever comes next must not write beside it
+                await asyncio.wait((writing,))
+                if writing.exception() is not None:
+                    self.dirty.set()
+            writing.result()
 
     def _take_over(self, table: str, document_id: int, document: Document) -> None:
         self._tables.setdefault(table, {})[document_id] = document

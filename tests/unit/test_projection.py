@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,7 @@ from gateway.adapters.tinydb_cache import ReadCache
 from gateway.codec import EventCodec
 from gateway.domain import device_events as events
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.decider import Event
+from gateway.domain.decider import Decider, Event
 from gateway.domain.device import DEVICE
 from gateway.projection import COUNTS, Projection
 from tests.support.counter_decider import COUNTER, Counted
@@ -186,6 +186,23 @@ async def test_a_document_that_lacks_a_field_of_the_cache_makes_it_unreadable(be
     document = bench.document("p")
     bench.cache.put("devices", "p", {name: document[name] for name in document if name != "degraded"})
     assert not bench.projection.is_readable()
+
+
+async def test_a_count_that_is_no_number_makes_the_cache_unreadable(bench: Bench) -> None:
+    bench.happen("device-p", REGISTERED)
+    bench.cache.put(COUNTS, "devices/model/T", {"id": "devices/model/T"})
+    assert not bench.projection.is_readable()
+
+
+async def test_a_state_that_would_overwrite_what_the_cache_says_is_refused(tmp_path: Path) -> None:
+    @dataclass(frozen=True)
+    class Valve:
+        position: int = 0
+
+    counter: Decider[Any] = COUNTER
+    valve = replace(counter, initial=Valve(), state_type=Valve)
+    with pytest.raises(ValueError, match="position"):
+        Projection(ReadCache(tmp_path / "readmodel.json", "log"), Catalogue([valve]), CODEC)
 
 
 async def test_only_so_many_states_are_kept_in_memory(tmp_path: Path) -> None:

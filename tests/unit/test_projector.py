@@ -14,7 +14,7 @@ from gateway.errors import StoreUnavailable, TimedOut
 from gateway.ids import event_id
 from gateway.messages import RecordedEvent
 from gateway.projection import Projection
-from gateway.projector import Projector
+from gateway.projector import SLICE, Projector
 from tests.support.counter_decider import COUNTER, Counted
 from tests.support.fixed_clock import FixedClock
 from tests.support.memory_store import MemoryStore
@@ -114,6 +114,17 @@ async def test_listeners_hear_of_each_touched_device_after_the_cache_has_it(benc
     async with bench.running():
         await bench.projector.at(2)
     assert heard == [("c", 5)]
+
+
+async def test_others_get_on_while_a_long_batch_is_folded(bench: Bench) -> None:
+    for _ in range(2 * SLICE + 1):
+        await bench.count()
+    seen: list[int] = []
+    async with bench.running():
+        while bench.projector.position < 2 * SLICE + 1:
+            seen.append(bench.projector.position)
+            await asyncio.sleep(0)
+    assert {SLICE, 2 * SLICE} <= set(seen)
 
 
 async def test_a_rebuild_folds_everything_again(bench: Bench) -> None:

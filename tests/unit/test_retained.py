@@ -154,6 +154,22 @@ async def test_nothing_old_is_sent_while_the_read_cache_is_catching_up(bench: Be
     assert [state["revision"] for state in bench.states("p")] == [1]
 
 
+async def test_nothing_is_sent_from_a_rebuild_that_began_while_the_way_was_full(bench: Bench) -> None:
+    bench.publisher.confirms = False
+    async with bench.running():
+        for number in range(WINDOW + 2):
+            bench.happen(f"p{number}", REGISTERED)
+        bench.retained.connected()
+        await settled()
+        bench.ready.clear()
+        bench.publisher.published[0].future.set_result(None)
+        await settled()
+        assert len(bench.publisher.published) == WINDOW
+        bench.ready.set()
+        await settled()
+        assert len(bench.publisher.published) == WINDOW + 1
+
+
 async def test_only_so_many_devices_are_on_their_way_at_once(bench: Bench) -> None:
     bench.publisher.confirms = False
     async with bench.running():
@@ -196,3 +212,19 @@ async def test_a_refusal_of_the_broker_is_told_and_does_not_block_the_others(ben
             await settled()
     assert [line["event"] for line in lines] == ["retained_refused_by_broker"]
     assert bench.states("q")
+
+
+async def test_refusals_are_told_once_for_each_kind_of_message_and_connection(bench: Bench) -> None:
+    bench.publisher.confirms = False
+    with capture_logs() as lines:
+        async with bench.running():
+            for device in ("p", "q"):
+                bench.happen(device, REGISTERED, REQUESTED)
+            for _connection in range(2):
+                bench.retained.connected()
+                await settled()
+                for message in bench.publisher.published:
+                    fail(message.future, PublishRefused("not authorised"))
+                bench.publisher.published.clear()
+                await settled()
+    assert [line["kind"] for line in lines] == ["state", "config"] * 2

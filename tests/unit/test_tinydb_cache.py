@@ -1,4 +1,6 @@
 import asyncio
+import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -167,6 +169,49 @@ async def test_a_flush_that_fails_leaves_the_old_file_and_is_tried_again(
         flushing.cancel()
         await asyncio.wait([flushing])
     assert lines[0]["event"] == "read_cache_not_written"
+
+
+async def test_a_flush_that_is_cancelled_ends_when_its_thread_no_longer_writes(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = filled(path)
+    writes, may_end = threading.Event(), threading.Event()
+    fsync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        writes.set()
+        assert may_end.wait(5)
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", slow)
+    flushing = asyncio.create_task(cache.keep_flushed(0))
+    while not writes.is_set():
+        await asyncio.sleep(0)
+    flushing.cancel()
+    cache.advance(8)
+    last = asyncio.create_task(cache.flush())
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert not flushing.done()
+    assert not last.done()
+    may_end.set()
+    await asyncio.wait([flushing])
+    assert flushing.cancelled()
+    await last
+    assert open_cache(path, "log-1", head=8).position == 8
+
+
+async def test_a_flush_that_is_cancelled_and_fails_is_made_up_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = filled(path)
+    monkeypatch.setattr("os.fsync", _no_room)
+    flush = asyncio.create_task(cache.flush())
+    await asyncio.sleep(0)
+    flush.cancel()
+    await asyncio.wait([flush])
+    assert flush.cancelled()
+    monkeypatch.undo()
+    await cache.flush()
+    assert open_cache(path, "log-1", head=7).position == 7
 
 
 def _no_room(_descriptor: int) -> None:
