@@ -4,8 +4,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.messages import Answer, ErrorDetail, EventRef, Request
-from gateway.ports import MessageProperties
+from gateway.messages import Answer, ErrorDetail, EventRef, MessageProperties, Request
 
 _ACCEPTED: Final = frozenset({200, 201, 204})
 _DEFERRED: Final = frozenset({202, 408, 429, 500, 503})

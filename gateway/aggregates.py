@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 from pydantic import ValidationError
@@ -11,7 +12,7 @@ from gateway.codec import EventCodec, StateCodec
 from gateway.domain.decider import Decider
 from gateway.errors import StoreUnavailable
 from gateway.messages import NO_STREAM, Aggregate, Snapshot
-from gateway.ports import EventStore
+from gateway.ports import EventStore, Snapshots
 
 log = structlog.get_logger()
 
@@ -26,8 +27,11 @@ class Aggregates:
         snapshot_every: a snapshot is kept each time that a stream has grown by so many events.
     """
 
-    def __init__(self, store: EventStore, codec: EventCodec, *, capacity: int, snapshot_every: int) -> None:
+    def __init__(
+        self, store: EventStore, snapshots: Snapshots, codec: EventCodec, *, capacity: int, snapshot_every: int
+    ) -> None:
         self._store = store
+        self._snapshots = snapshots
         self._codec = codec
         self._capacity = capacity
         self._snapshot_every = snapshot_every
@@ -47,13 +51,13 @@ class Aggregates:
         """Read it anew the next time."""
         self._cached.pop(stream, None)
 
-    async def advance(self, decider: Decider[Any], stream: str, aggregate: Aggregate) -> None:
-        """Put the state in that follows from what has just been appended."""
+    async def advance(self, decider: Decider[Any], stream: str, aggregate: Aggregate, last: UUID) -> None:
+        """Put the state in that follows from what has just been appended; ``last`` is the id of the last event."""
         before = self._cached.get(stream)
         self._remember(stream, aggregate)
         grown_from = before.revision if before is not None else NO_STREAM
         if grown_from // self._snapshot_every != aggregate.revision // self._snapshot_every and grown_from != NO_STREAM:
-            await self._keep_snapshot(decider, stream, aggregate)
+            await self._keep_snapshot(decider, stream, aggregate, last)
 
     def _remember(self, stream: str, aggregate: Aggregate) -> None:
         self._cached[stream] = aggregate
@@ -74,8 +78,13 @@ class Aggregates:
         return aggregate
 
     async def _from_snapshot(self, decider: Decider[Any], stream: str) -> Aggregate | None:
-        snapshot = await self._store.load_snapshot(stream)
+        snapshot = await self._snapshots.load_snapshot(stream)
         if snapshot is None:
+            return None
+        # nor is it any good where the stream is another one: the log may have been restored, or be somebody else's
+        stands = await self._store.read_stream(stream, after=snapshot.revision - 1, limit=1)
+        if not stands or stands[0].id != snapshot.event_id:
+            log.warning("snapshot_of_another_log", stream=stream, revision=snapshot.revision)
             return None
         # a snapshot is only as good as the code that folded it, so another version's is not used
         version, _, state = snapshot.state.partition(b"\n")
@@ -87,12 +96,12 @@ class Aggregates:
             log.warning("snapshot_unreadable", stream=stream, errors=error.error_count())
             return None
 
-    async def _keep_snapshot(self, decider: Decider[Any], stream: str, aggregate: Aggregate) -> None:
+    async def _keep_snapshot(self, decider: Decider[Any], stream: str, aggregate: Aggregate, last: UUID) -> None:
         if aggregate.degraded is not None:
             return
         state = f"{__version__}\n".encode() + StateCodec.of(decider).to_json(aggregate.state)
         try:
-            await self._store.save_snapshot(stream, Snapshot(aggregate.revision, state))
+            await self._snapshots.save_snapshot(stream, Snapshot(aggregate.revision, last, state))
         except StoreUnavailable as error:
             # it only saves time at the next load: the command is settled without it
             log.warning("snapshot_not_kept", stream=stream, error=str(error))

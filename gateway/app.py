@@ -10,6 +10,7 @@ import signal
 import sys
 from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,8 +24,8 @@ from gateway.adapters.clock import SystemClock
 from gateway.adapters.mqtt import Connected, Link, LinkEvents, LinkOptions, TlsFiles
 from gateway.adapters.sqlite import DATABASE_FILE, Database, open_database
 from gateway.adapters.sqlite_identity import SqliteCursors, SqliteIdentity
-from gateway.adapters.sqlite_log import SqliteLog
-from gateway.adapters.sqlite_outcomes import SqliteOutcomes
+from gateway.adapters.sqlite_inbox import SqliteInbox
+from gateway.adapters.sqlite_snapshots import SqliteSnapshots
 from gateway.adapters.state_dir import claim_state_dir
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, open_cache
 from gateway.aggregates import Aggregates
@@ -35,6 +36,7 @@ from gateway.feed import Feed
 from gateway.handler import Handler
 from gateway.health import Health
 from gateway.intake import Intake
+from gateway.parking import Parking, ParkingLimits
 from gateway.pipeline import Pipeline, PipelineParts
 from gateway.projection import Projection
 from gateway.projector import Projector
@@ -42,6 +44,7 @@ from gateway.rate import RateLimit
 from gateway.retained import Retained
 from gateway.schema import gateway_info
 from gateway.settings import MqttSettings, Settings, load_deciders
+from gateway.storage import Storage, open_storage
 from gateway.topics import Topics
 
 log = structlog.get_logger()
@@ -90,20 +93,41 @@ async def run(settings: Settings, stop: asyncio.Event, rebuild: asyncio.Event) -
         StateError: the state directory or the database cannot be used.
         StoreUnavailable: the disk does not let the database be opened.
     """
+    catalogue = Catalogue(load_deciders(settings.domain.deciders))
     with claim_state_dir(settings.gateway.state_dir) as state_dir:
-        async with open_database(state_dir / DATABASE_FILE) as database, asyncio.TaskGroup() as group:
-            gateway = await _build(settings, database, state_dir, group)
+        async with (
+            open_database(state_dir / DATABASE_FILE) as database,
+            open_storage(settings.event_store, database, catalogue) as storage,
+            asyncio.TaskGroup() as group,
+        ):
+            found = await _find(settings, database, storage, state_dir)
+            gateway = Gateway(settings, catalogue, database, storage, found, group)
             log.info("gateway_started", gateway=settings.gateway.id, version=__version__, state_dir=str(state_dir))
             await gateway.run(stop, rebuild)
             log.info("gateway_stopped", gateway=settings.gateway.id)
 
 
-async def _build(settings: Settings, database: Database, state_dir: Path, group: asyncio.TaskGroup) -> "Gateway":
-    store = SqliteLog(database)
-    cache = await asyncio.to_thread(open_cache, state_dir / CACHE_FILE, store.log_id, await store.head())
-    client_id = await SqliteIdentity(database).client_id(settings.gateway.id)
-    had_session = await SqliteCursors(database).load_cursor(_SESSION) is not None
-    return Gateway(settings, database, store, cache, client_id, group, had_session=had_session)
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What an earlier run left behind."""
+
+    cache: ReadCache
+    parking: Parking
+    client_id: str
+    had_session: bool
+
+
+async def _find(settings: Settings, database: Database, storage: Storage, state_dir: Path) -> _Found:
+    limits = settings.limits
+    inbox = SqliteInbox(database, limits.disk_reserve)
+    parking = Parking(inbox, storage.store, SystemClock(), ParkingLimits(limits.parked, limits.parked_per_actor))
+    await parking.load()
+    return _Found(
+        cache=await asyncio.to_thread(open_cache, state_dir / CACHE_FILE),
+        parking=parking,
+        client_id=await SqliteIdentity(database).client_id(settings.gateway.id),
+        had_session=await SqliteCursors(database).load_cursor(_SESSION) is not None,
+    )
 
 
 class Gateway:
@@ -112,30 +136,28 @@ class Gateway:
     def __init__(  # noqa: PLR0913, PLR0917 - the composition root is where everything meets
         self,
         settings: Settings,
+        catalogue: Catalogue,
         database: Database,
-        store: SqliteLog,
-        cache: ReadCache,
-        client_id: str,
+        storage: Storage,
+        found: _Found,
         group: asyncio.TaskGroup,
-        *,
-        had_session: bool,
     ) -> None:
         self._settings = settings
         self._group = group
-        self._store = store
-        self._cache = cache
+        self._storage = storage
+        self._cache = cache = found.cache
+        self._parking = found.parking
         self._clock = SystemClock()
         self._counters: Counter[str] = Counter()
         self._cursors = SqliteCursors(database)
-        self._outcomes = SqliteOutcomes(database)
         self._identity = SqliteIdentity(database)
-        self._had_session = had_session
+        self._had_session = found.had_session
+        store = storage.store
         topics = Topics(settings.root)
-        catalogue = Catalogue(load_deciders(settings.domain.deciders))
         codec = EventCodec(catalogue)
         self._projector = Projector(store, Projection(cache, catalogue, codec), self._clock)
         events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
-        self._link = Link(_link_options(settings.mqtt, client_id), (topics.commands,), events)
+        self._link = Link(_link_options(settings.mqtt, found.client_id), (topics.commands,), events)
         self._retained = Retained(self._link, cache, catalogue, topics, ready=self._projector.caught_up)
         self._projector.listeners.append(self._retained.projected)
         self._feed = Feed(
@@ -150,7 +172,7 @@ class Gateway:
             interval=settings.health.interval,
             probe=self._figures,
         )
-        self._pipeline = Pipeline(self._pipeline_parts(catalogue, codec, topics), group, self._counters)
+        self._pipeline = Pipeline(self._pipeline_parts(catalogue, codec, topics, database), group, self._counters)
 
     async def run(self, stop: asyncio.Event, rebuild: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then finish in order."""
@@ -164,7 +186,10 @@ class Gateway:
             "read cache": self._cache.keep_flushed(flush_interval),
             "health": self._health.run(),
             "prune": self._prune(),
+            "inbox": self._parking.forget_finished(),
+            "store probe": self._pipeline.probe(),
             "rebuild": self._rebuild_on(rebuild),
+            **self._storage.work,
         }
         tasks = [self._group.create_task(coroutine, name=name) for name, coroutine in work.items()]
         await stop.wait()
@@ -180,7 +205,7 @@ class Gateway:
         self._pipeline.stop()
         with suppress(TimeoutError, TimedOut):
             await asyncio.wait_for(self._pipeline.drained(), DRAIN_PATIENCE)
-            await self._projector.reached(await self._store.head(), LEAVE_PATIENCE)
+            await self._projector.reached(self._storage.store.newest, LEAVE_PATIENCE)
         self._health.leave(self._link.epoch)
         await self._link.close(LEAVE_PATIENCE)
 
@@ -192,11 +217,14 @@ class Gateway:
             # both can be made again from the log
             log.warning("not_saved_at_the_end", error=str(error))
 
-    def _pipeline_parts(self, catalogue: Catalogue, codec: EventCodec, topics: Topics) -> PipelineParts:
+    def _pipeline_parts(
+        self, catalogue: Catalogue, codec: EventCodec, topics: Topics, database: Database
+    ) -> PipelineParts:
         settings = self._settings
         operators = [OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators]
         aggregates = Aggregates(
-            self._store,
+            self._storage.store,
+            SqliteSnapshots(database),
             codec,
             capacity=settings.limits.cached_devices,
             snapshot_every=settings.event_store.snapshot_every,
@@ -205,7 +233,8 @@ class Gateway:
         return PipelineParts(
             intake=Intake(topics, catalogue, Access(operators), settings.mqtt.max_payload),
             rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
-            handler=Handler(self._store, self._outcomes, aggregates, encode, self._clock),
+            handler=Handler(self._storage.store, self._storage.outcomes, aggregates, encode, self._clock),
+            parking=self._parking,
             publisher=self._link,
             clock=self._clock,
             reached=self._projector.reached,
@@ -226,6 +255,7 @@ class Gateway:
         self._health.connected(connected.epoch, session_lost=lost)
         self._retained.connected()
         self._feed.connected()
+        self._pipeline.connected()
         if not self._had_session:
             self._had_session = True
             self._group.create_task(self._remember_session(), name="remember session")
@@ -241,6 +271,7 @@ class Gateway:
         self._health.lost()
         self._retained.lost()
         self._feed.lost()
+        self._pipeline.lost()
 
     def _will(self, epoch: int) -> tuple[str, bytes]:
         return self._health.will(epoch)
@@ -249,7 +280,7 @@ class Gateway:
         while True:
             before = self._clock.now() - timedelta(days=self._settings.limits.refusal_days)
             try:
-                if forgotten := await self._outcomes.prune(before):
+                if forgotten := await self._storage.outcomes.prune(before):
                     log.info("refusals_forgotten", count=forgotten)
             except StoreUnavailable as error:
                 log.warning("refusals_not_pruned", error=str(error))
@@ -262,19 +293,25 @@ class Gateway:
             self._projector.rebuild()
 
     def _figures(self) -> dict[str, Any]:
-        head = self._store.newest
+        head, parking = self._storage.store.newest, self._parking
         return {
             "gateway": self._settings.gateway.id,
             "version": __version__,
             "epoch": self._link.epoch,
             "in_flight": self._pipeline.in_flight,
-            "event_store": {"kind": "embedded", "head": head},
+            "event_store": {
+                **self._storage.figures(),
+                "head": head,
+                "available": parking.since is None,
+                **({"away_since": parking.since, "reason": parking.reason} if parking.since is not None else {}),
+            },
+            "parked": {"commands": parking.count, "devices": len(parking.devices)},
             "read_cache": {
                 "position": self._projector.position,
-                "lag": head - self._projector.position,
+                "lag": max(head - self._projector.position, 0),
                 "rebuilding": not self._projector.caught_up.is_set(),
             },
-            "feed": {"position": self._feed.position, "lag": head - self._feed.position},
+            "feed": {"position": self._feed.position, "lag": max(head - self._feed.position, 0)},
             "retained": {"waiting": self._retained.waiting},
         }
 

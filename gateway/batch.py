@@ -1,6 +1,6 @@
 """A batch of commands for one device is decided in order, each on the state that the one before it leaves. Pure."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -48,13 +48,14 @@ class Batch:
         events: what to append, in order; none if nothing changes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - all that a decision may depend on
         self,
         decider: Decider[Any] | None,
         aggregate: Aggregate,
         known: Mapping[UUID, Outcome],
         encode: Encode,
         now: datetime,
+        doubtful: Container[UUID] = (),
     ) -> None:
         self.aggregate = aggregate
         self.events: list[NewEvent] = []
@@ -62,6 +63,7 @@ class Batch:
         self._outcomes = dict(known)
         self._encode = encode
         self._now = now
+        self._doubtful = doubtful
         self._drafts: dict[UUID, _Draft] = {}
         self._rehearsed: dict[UUID, Outcome] = {}
 
@@ -71,6 +73,11 @@ class Batch:
             self._rehearsed[request.key] = self._rehearse(request)
         elif request.key not in self._outcomes and request.key not in self._drafts:
             self._drafts[request.key] = self._draft(request)
+
+    @property
+    def keys(self) -> Sequence[UUID]:
+        """Of the commands that the events are of."""
+        return [key for key, draft in self._drafts.items() if draft.events]
 
     def settle(self, appended: Appended | None) -> Sequence[Verdict]:
         """Take note of what the append says; returns the verdicts that nothing but our own memory can give again."""
@@ -128,7 +135,8 @@ class Batch:
     def _decide(self, request: Request) -> tuple[Event, ...]:
         if request.refusal is not None:
             raise request.refusal
-        if request.expires_at is not None and request.expires_at <= self._now:
+        # what may be on its way into the log already must not be refused, or it would have both an answer and an effect
+        if request.expires_at is not None and request.expires_at <= self._now and request.key not in self._doubtful:
             raise Gone(f"expired at {request.expires_at.isoformat()}")
         if self.aggregate.degraded is not None:
             raise Fault(f"{request.device} is degraded: {self.aggregate.degraded}", type="device-degraded")

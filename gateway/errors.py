@@ -15,6 +15,7 @@ GatewayError
 ├── PublishRefused           the broker will not take this message, now or later
 ├── UnreadableTopic          a delivery that names no actor, device or command
 ├── WrongExpectedRevision    somebody else appended first
+├── MigrationError           a log cannot be copied, or its copy differs
 ├── StateError               the state directory cannot be used (exit status 78)
 └── SettingsError            the settings cannot be used (exit status 78)
 """
@@ -191,6 +192,10 @@ class WrongExpectedRevision(GatewayError):
         self.stream = stream
         self.expected = expected
         self.actual = actual
+
+
+class MigrationError(GatewayError):
+    """A log cannot be copied, or its copy differs; the message names the event."""
 
 
 class StateError(GatewayError):

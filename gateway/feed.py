@@ -12,13 +12,12 @@ import structlog
 from gateway.codec import read_metadata
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import LinkLost, PublishRefused, StoreUnavailable
-from gateway.messages import RecordedEvent
-from gateway.ports import Cursors, EventStore, MessageProperties, Publisher
+from gateway.messages import MessageProperties, RecordedEvent
+from gateway.ports import Cursors, EventStore, Publisher
 from gateway.topics import Topics
 
 log = structlog.get_logger()
 
-CURSOR: Final = "feed"
 WINDOW: Final = 50
 _PAUSE: Final = 1.0
 _LINK_PAUSE: Final = 0.1
@@ -81,6 +80,7 @@ class Feed:
         self._topics = topics
         self._projected = projected
         self._saved: int | None = None
+        self._cursor = ""
         self._connected = asyncio.Event()
         self._moved = asyncio.Event()
 
@@ -125,15 +125,18 @@ class Feed:
         self._moved.clear()
         if self._saved is not None and self._saved != self.position:
             position = self.position
-            await self._cursors.save_cursor(CURSOR, position)
+            await self._cursors.save_cursor(self._cursor, position)
             self._saved = position
 
     async def _begin(self) -> None:
-        saved = await self._cursors.load_cursor(CURSOR)
-        if saved is None:
+        # of this log: in another one the position means nothing
+        self._cursor = f"feed {await self._store.identify()}"
+        head = await self._store.head()
+        saved = await self._cursors.load_cursor(self._cursor)
+        if saved is None or saved > head:
             # what happened before there was a feed stays history
-            saved = await self._store.head()
-            await self._cursors.save_cursor(CURSOR, saved)
+            saved = head
+            await self._cursors.save_cursor(self._cursor, saved)
         self.position = self._saved = saved
 
     async def _follow(self) -> None:

@@ -1,9 +1,10 @@
 """The commands of one device become answers: known? load, decide, append, remember."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
+from uuid import UUID
 
 import structlog
 
@@ -12,13 +13,17 @@ from gateway.batch import Batch, Encode
 from gateway.domain.catalogue import stream_of
 from gateway.domain.decider import Decider
 from gateway.errors import StoreUnavailable, WrongExpectedRevision
-from gateway.messages import Aggregate, Answer, Appended, NewEvent, Request
+from gateway.messages import Aggregate, Answer, Appended, Request
 from gateway.ports import Clock, EventStore, Outcomes
 
 log = structlog.get_logger()
 
 MAX_CONFLICTS: Final = 8
 """How often a batch is decided again because somebody else appended first."""
+
+
+DOUBT: Final = 15.0
+"""Seconds; longer than a store takes to write or drop what it was sent, and than its connection lives after a cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Handler:
     aggregates: Aggregates
     encode: Encode
     clock: Clock
+    _doubts: dict[UUID, float] = field(default_factory=dict, init=False)
+    """Until when (monotonic seconds) the events of a command may land whose append had no answer."""
 
     async def handle(self, requests: Sequence[Request]) -> list[Answer]:
         """Settle the commands of one device in this order, in one write where possible; an answer for each.
@@ -46,22 +53,22 @@ class Handler:
         keys = [request.key for request in requests if request.sender_gave_id]
         stream = stream_of(decider, requests[0].device) if decider is not None else ""
         for _ in range(MAX_CONFLICTS):
-            # 1. what was settled before keeps its outcome
-            known = await self.outcomes.find(keys) if keys else {}
-            # 2. decide the others, in order
+            # 1. what was settled before keeps its outcome; asked after loading, so that nothing lies between the two
             aggregate = await self.aggregates.load(decider, stream) if decider is not None else Aggregate(None)
-            batch = Batch(decider, aggregate, known, self.encode, self.clock.now())
+            known = await self.outcomes.find(stream, aggregate.revision, keys) if keys else {}
+            # 2. decide the others, in order
+            batch = Batch(decider, aggregate, known, self.encode, self.clock.now(), self._doubtful())
             for request in requests:
                 batch.add(request)
             # 3. append: from here on the accepted ones are durable
             appended = None
             if decider is not None and batch.events:
                 try:
-                    appended = await self._append(stream, aggregate.revision, batch.events)
+                    appended = await self._append(stream, aggregate.revision, batch)
                 except WrongExpectedRevision as conflict:
                     log.info("append_conflict", stream=stream, expected=conflict.expected, actual=conflict.actual)
                     continue
-                await self.aggregates.advance(decider, stream, batch.aggregate)
+                await self.aggregates.advance(decider, stream, batch.aggregate, batch.events[-1].id)
             # 4. remember the others: a verdict that leaves no event must not be another one next time
             if to_remember := batch.settle(appended):
                 await self.outcomes.remember(to_remember)
@@ -69,13 +76,22 @@ class Handler:
             return [batch.answer(request) for request in requests]
         raise StoreUnavailable(f"{stream}: somebody else appended first, {MAX_CONFLICTS} times in a row")
 
-    async def _append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+    async def _append(self, stream: str, expected: int, batch: Batch) -> Appended:
         try:
-            return await self.store.append(stream, expected, events)
-        except BaseException:
+            return await self.store.append(stream, expected, batch.events)
+        except BaseException as error:
             # whatever happened, what is cached of this stream may be out of date
             self.aggregates.forget(stream)
+            if not isinstance(error, WrongExpectedRevision):
+                self._doubts.update(dict.fromkeys(batch.keys, self.clock.monotonic() + DOUBT))
             raise
+
+    def _doubtful(self) -> Container[UUID]:
+        """The commands whose events may still land in the log."""
+        now = self.clock.monotonic()
+        for key in [key for key, until in self._doubts.items() if until <= now]:
+            del self._doubts[key]
+        return self._doubts.keys()
 
 
 def _by_decider(requests: Sequence[Request]) -> Iterator[tuple[Decider[Any] | None, list[Request]]]:

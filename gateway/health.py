@@ -9,7 +9,8 @@ from typing import Any
 import orjson
 import structlog
 
-from gateway.ports import Clock, MessageProperties, Publisher
+from gateway.messages import MessageProperties
+from gateway.ports import Clock, Publisher
 from gateway.topics import Topics
 
 log = structlog.get_logger()

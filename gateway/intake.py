@@ -26,8 +26,8 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Command, Decider, Role, Timestamp
 from gateway.errors import BadEnvelope, Gone, Invalid, NotFound, NotPermitted, Refusal, TooLarge
 from gateway.ids import MAX_COMMAND_ID, event_id, is_command_id, new_id
-from gateway.messages import ReplyTo, Request, WaitFor
-from gateway.ports import Delivery, MessageProperties
+from gateway.messages import MessageProperties, ReplyTo, Request, WaitFor
+from gateway.ports import Delivery
 from gateway.topics import CommandTopic, Topics
 
 MAX_DEPTH: Final = 32
@@ -85,8 +85,13 @@ class Intake:
     access: Access
     max_payload: int
 
-    def read_command(self, delivery: Delivery, received_at: datetime) -> Request:
-        """Make a request of a delivery; ``received_at`` is now, in UTC.
+    def read_command(self, delivery: Delivery, received_at: datetime, made_id: str | None = None) -> Request:
+        """Make a request of a delivery.
+
+        Args:
+            delivery: as the broker gave it, now or before it was parked.
+            received_at: when it came, in UTC.
+            made_id: the id that the gateway made then, if its sender gave none.
 
         Raises:
             UnreadableTopic: nobody can be answered.
@@ -100,7 +105,7 @@ class Intake:
             envelope, content, refusal = _NO_ENVELOPE, delivery.payload[: self.max_payload], error
         reply, misdirected = self._reply_to(properties, topic)
         sent_id = envelope.command_id or _correlated_id(properties.correlation_data)
-        command_id = sent_id or new_id()
+        command_id = sent_id or made_id or new_id()
         expires_at = envelope.expires_at
         if expires_at is None and properties.expiry is not None:
             expires_at = received_at + timedelta(seconds=properties.expiry)

@@ -15,7 +15,7 @@ class Lanes(Generic[T]):
     batches. ``work`` must be total: an exception from it ends the task group, and with it the gateway.
     """
 
-    def __init__(self, group: asyncio.TaskGroup, work: Callable[[list[T]], Awaitable[None]], batch: int) -> None:
+    def __init__(self, group: asyncio.TaskGroup, work: Callable[[str, list[T]], Awaitable[None]], batch: int) -> None:
         self._group = group
         self._work = work
         self._batch = batch
@@ -41,7 +41,7 @@ class Lanes(Generic[T]):
         lane = self._waiting[key]
         try:
             while lane:
-                await self._work([lane.popleft() for _ in range(min(len(lane), self._batch))])
+                await self._work(key, [lane.popleft() for _ in range(min(len(lane), self._batch))])
         finally:
             del self._waiting[key]
             if not self._waiting:

@@ -15,6 +15,24 @@ NO_STREAM = -1
 """The revision of a stream that does not exist, as an append expects it."""
 
 
+@dataclass(frozen=True, slots=True)
+class MessageProperties:
+    """The MQTT 5 properties that the gateway reads or writes; all empty from and for a 3.1.1 client.
+
+    Attributes:
+        expiry: Message Expiry Interval in seconds, what is left of it when the broker delivers.
+    """
+
+    response_topic: str | None = None
+    correlation_data: bytes | None = None
+    content_type: str | None = None
+    expiry: int | None = None
+    user: tuple[tuple[str, str], ...] = ()
+
+
+NO_PROPERTIES = MessageProperties()
+
+
 class WaitFor(StrEnum):
     """When an accepted command is acknowledged."""
 
@@ -130,9 +148,14 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An aggregate's state as of a revision: disposable, rebuilt from the stream at will."""
+    """An aggregate's state as of a revision: disposable, rebuilt from the stream at will.
+
+    Attributes:
+        event_id: of the event at this revision, by which the stream is recognised as the one it was made of.
+    """
 
     revision: int
+    event_id: UUID
     state: bytes
 
 
@@ -208,3 +231,37 @@ class Answer:
 
     outcome: Outcome
     duplicate: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParkedEntry:
+    """That a command waits in the inbox.
+
+    Attributes:
+        arrival: number in the order in which commands reached the gateway; never given twice.
+    """
+
+    arrival: int
+    actor: str
+    device: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """A command as the broker delivered it, kept until the store is back.
+
+    Attributes:
+        entry: its place in the inbox.
+        command_id: its sender's id, or the one that the gateway made when it came.
+        copy_of: 16 bytes that a second copy of the same message shares; ``None`` where its sender gave no id.
+        received_at: when the broker delivered it, UTC.
+    """
+
+    entry: ParkedEntry
+    command_id: str
+    copy_of: bytes | None
+    received_at: datetime
+    topic: str
+    payload: bytes
+    retain: bool
+    properties: MessageProperties

@@ -1,12 +1,13 @@
-"""The way of a command, as a table of contents: accept → settle → answer. Decides nothing itself.
+"""The way of a command, as a table of contents: accept → settle or park → answer. Decides nothing itself.
 
 The order is the contract: append, then acknowledge, then PUBACK. A crash between any two is healed by the broker's
-redelivery and by the memory of outcomes.
+redelivery and by the memory of outcomes. What cannot be appended because the store is away is parked, then answered
+as deferred, then PUBACKed; it goes the same way again when the store is back.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -34,8 +35,9 @@ from gateway.handler import Handler
 from gateway.intake import Intake
 from gateway.lanes import Lanes
 from gateway.log_limits import RefusalLog
-from gateway.messages import Answer, Request, WaitFor
-from gateway.ports import Clock, Delivery, MessageProperties, Publisher
+from gateway.messages import Answer, MessageProperties, Outcome, ParkedEntry, Request, WaitFor
+from gateway.parking import ParkedDelivery, Parking
+from gateway.ports import Clock, Delivery, Publisher
 from gateway.rate import RateLimit
 
 log = structlog.get_logger()
@@ -43,16 +45,24 @@ log = structlog.get_logger()
 FIRST_PAUSE: Final = 0.05
 PROJECTION_PATIENCE: Final = 5.0
 RETRY_AFTER_FAULT: Final = 5_000
+DEFERRED: Final = 202
 
 _JSON = MessageProperties(content_type="application/json")
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A request, and the delivery to acknowledge when it is answered."""
+    """A request, and the delivery to acknowledge when it is answered.
+
+    Attributes:
+        since: when it was accepted, in monotonic seconds.
+        parked: its place in the inbox, if it comes from there.
+    """
 
     delivery: Delivery
     request: Request
+    since: float
+    parked: ParkedEntry | None = None
 
 
 class Pipeline:
@@ -73,7 +83,10 @@ class Pipeline:
         self.counters = counters
         self._parts = parts
         self._group = group
-        self._lanes: Lanes[_Item] = Lanes(group, self._settle, parts.batch)
+        self._parking = parts.parking
+        # None only wakes a lane up: something is parked for its device
+        self._lanes: Lanes[_Item | None] = Lanes(group, self._work, parts.batch)
+        self._connected = False
         self._refusals = RefusalLog(log, parts.clock.monotonic)
         self._stopped = False
         self._drained = asyncio.Event()
@@ -87,6 +100,7 @@ class Pipeline:
         self._drained.clear()
         self.counters["received"] += 1
         parts = self._parts
+        now = parts.clock.monotonic()
         try:
             # 1. a delivery becomes a request
             request = parts.intake.read_command(delivery, parts.clock.now())
@@ -100,12 +114,13 @@ class Pipeline:
         if isinstance(request.refusal, BadEnvelope | TooLarge):
             self._bury(delivery, request.refusal.type, request.refusal.message)
         # 2. behind the others of its device, unless its actor is too fast
-        wait = parts.rate.take(request.actor, parts.clock.monotonic())
+        item = _Item(delivery, request, now)
+        wait = parts.rate.take(request.actor, now)
         if wait:
             too_fast = TooFast(f"{request.actor} sends too fast", retry_after_ms=ceil(wait * 1_000))
-            self._answer(_Item(delivery, request), Answer(refused(too_fast, request)))
+            self._answer(item, Answer(refused(too_fast, request)))
         else:
-            self._lanes.submit(request.device, _Item(delivery, request))
+            self._lanes.submit(request.device, item)
 
     def stop(self) -> None:
         """Take no more deliveries; what was taken is finished."""
@@ -115,8 +130,74 @@ class Pipeline:
         """Wait until everything taken is acknowledged, or its connection is gone."""
         await self._drained.wait()
 
+    def connected(self) -> None:
+        """There is a broker that can take answers: whatever is parked goes on."""
+        self._connected = True
+        for device in self._parking.devices:
+            self._wake(device)
+
+    def lost(self) -> None:
+        """There is none."""
+        self._connected = False
+
+    async def probe(self) -> None:
+        """Find out when a store that is away is back, for ever."""
+        await self._parking.probe(self._wake)
+
+    def _wake(self, device: str) -> None:
+        self._lanes.submit(device, None)
+
+    async def _work(self, device: str, items: list[_Item | None]) -> None:
+        """3. A lane's turn: what has come, behind what is parked, then some of what is parked."""
+        fresh = [item for item in items if item is not None]
+        if fresh and self._must_wait(device, fresh):
+            await self._park(fresh, self._parking.reason)
+        elif fresh:
+            await self._settle(fresh)
+        if self._parking.holds(device) and self._may_resume() and await self._resume(device):
+            self._wake(device)
+
+    def _must_wait(self, device: str, items: list[_Item]) -> bool:
+        # what the intake refused is settled without the store, unless something older of its device waits for it
+        away = self._parking.away and any(item.request.decider is not None for item in items)
+        return self._parking.holds(device) or away
+
+    def _may_resume(self) -> bool:
+        return self._connected and not self._parking.away and not self._stopped
+
+    async def _resume(self, device: str) -> bool:
+        """Settle some of what is parked for a device; whether it got on."""
+        parts = self._parts
+        try:
+            parked = await self._parking.next_of(device, parts.batch)
+        except StoreUnavailable as error:
+            self._parking.lost(f"the inbox cannot be read: {error}")
+            return False
+        items = []
+        for command in parked:
+            delivery = ParkedDelivery(command, partial(self._parking.finish, command.entry))
+            request = parts.intake.read_command(delivery, command.received_at, command.command_id)
+            items.append(_Item(delivery, request, parts.clock.monotonic(), command.entry))
+        await self._settle(items)
+        return not self._parking.away
+
+    async def _park(self, items: list[_Item], reason: str) -> None:
+        """Keep commands until the store is back, and say so; what the limits do not allow is to be sent again."""
+        kept: Sequence[bool | None] = [None] * len(items)
+        try:
+            kept = await self._parking.park([(item.delivery, item.request) for item in items])
+        except StoreUnavailable as error:
+            log.warning("not_parked", error=str(error), commands=len(items))
+            reason = str(error)
+        for item, new in zip(items, kept, strict=True):
+            request = item.request
+            if new is None:
+                self._answer(item, Answer(refused(Overloaded(reason), request)))
+            else:
+                self._answer(item, Answer(Outcome(DEFERRED, request.digest, request.received_at), duplicate=not new))
+
     async def _settle(self, items: list[_Item]) -> None:
-        """3. A batch of one device becomes answers: the one place where a fault of ours is caught."""
+        """4. A batch of one device becomes answers: the one place where a fault of ours is caught."""
         requests = [item.request for item in items]
         # each lane is a task, so this binding is its own
         structlog.contextvars.bind_contextvars(
@@ -125,10 +206,18 @@ class Pipeline:
             command_id=requests[0].command_id if len(requests) == 1 else [request.command_id for request in requests],
         )
         try:
-            answers = await self._handle(requests)
-        except StoreUnavailable as error:
+            answers = await self._handle(items)
+        except StorageFull as error:
             log.warning("store_unavailable", error=str(error), commands=len(items))
+            if items[0].parked is not None:
+                self._parking.lost(str(error))
+                return
             answers = [Answer(refused(Overloaded(str(error)), request)) for request in requests]
+        except StoreUnavailable as error:
+            self._parking.lost(str(error))
+            if items[0].parked is None:
+                await self._park(items, str(error))
+            return
         except Exception as error:
             if len(items) > 1:
                 # the others shall not suffer from the one
@@ -142,26 +231,44 @@ class Pipeline:
             )
             answers = [Answer(refused(fault, requests[0]))]
         for item, answer in zip(items, answers, strict=True):
+            if item.parked is not None:
+                self._parking.settle(item.parked)
+                self.in_flight += 1
+                self._drained.clear()
             self._answer(item, answer)
 
-    async def _handle(self, requests: list[Request]) -> list[Answer]:
-        """Handle a batch, again and again while the store is away and patience lasts."""
+    async def _handle(self, items: list[_Item]) -> list[Answer]:
+        """Handle a batch, again and again while the store is away and the patience of the oldest command lasts."""
         parts = self._parts
-        deadline = parts.clock.monotonic() + parts.patience
+        requests = [item.request for item in items]
+        if items[0].parked is not None:
+            answers = await parts.handler.handle(requests)
+            self._parking.served()
+            return answers
+        deadline = items[0].since + parts.patience
         pause = FIRST_PAUSE
         while True:
+            remaining = max(deadline - parts.clock.monotonic(), 0)
             try:
-                return await parts.handler.handle(requests)
+                # whatever is cut off here is found out by the next attempt, or when it comes out of the inbox
+                async with asyncio.timeout(remaining):
+                    answers = await parts.handler.handle(requests)
+            except TimeoutError:
+                raise StoreUnavailable(f"no answer within {parts.patience:g} s") from None
             except StorageFull:
                 raise  # waiting does not help
             except StoreUnavailable:
-                if parts.clock.monotonic() + pause > deadline:
+                if pause > remaining:
                     raise
+            else:
+                if self._parking.since is not None:
+                    self._parking.served()
+                return answers
             await asyncio.sleep(pause)
             pause *= 2
 
     def _answer(self, item: _Item, answer: Answer) -> None:
-        """4. The answer goes out, at once or when the read cache shows its effect."""
+        """5. The answer goes out, at once or when the read cache shows its effect."""
         self._count(item.request, answer)
         position = answer.outcome.position
         if item.request.wait_for is WaitFor.PROJECTED and position is not None:
@@ -181,7 +288,7 @@ class Pipeline:
             item.request, answer, gateway=self._parts.gateway, epoch=self._parts.epoch()
         )
         published = self._parts.publisher.publish(topic, payload, properties=properties)
-        published.add_done_callback(partial(self._published, item.delivery))
+        published.add_done_callback(partial(self._published, item.delivery, item.parked))
 
     def _bury(self, delivery: Delivery, reason: str, message: str, *, settle: bool = False) -> None:
         """Publish a dead letter; with ``settle`` nothing else is said of the delivery, so it ends with it."""
@@ -190,10 +297,10 @@ class Pipeline:
         letter = dead_letter(delivery, reason, message, self._parts.clock.now())
         published = self._parts.publisher.publish(self._parts.deadletter_topic, letter, properties=_JSON)
         if settle:
-            published.add_done_callback(partial(self._published, delivery))
+            published.add_done_callback(partial(self._published, delivery, None))
 
-    def _published(self, delivery: Delivery, published: "asyncio.Future[None]") -> None:
-        """5. The broker has the answer: PUBACK. Without a connection there is nobody to tell, and it comes again."""
+    def _published(self, delivery: Delivery, parked: ParkedEntry | None, published: "asyncio.Future[None]") -> None:
+        """6. The broker has the answer: PUBACK. Without a connection there is nobody to tell, and it comes again."""
         error = None if published.cancelled() else published.exception()
         if isinstance(error, PublishRefused):
             # it has been settled: leaving it unacknowledged would only block all those behind it
@@ -203,6 +310,9 @@ class Pipeline:
             self.counters["answers_not_confirmed"] += 1
         if not published.cancelled() and not isinstance(error, LinkLost):
             delivery.acknowledge()
+        elif parked is not None:
+            # it was PUBACKed when it was parked, so nobody brings it again but we
+            self._parking.unsettle(parked)
         self.in_flight -= 1
         if not self.in_flight:
             self._drained.set()
@@ -236,13 +346,14 @@ class PipelineParts:
     Attributes:
         reached: waits until the read cache has a position, at most so many seconds; raises TimedOut.
         epoch: number of the current broker connection.
-        patience: seconds that a command waits for the store before it is deferred.
+        patience: seconds that a command waits for the store before it is parked.
         batch: most commands of one device that are decided together.
     """
 
     intake: Intake
     rate: RateLimit
     handler: Handler
+    parking: Parking
     publisher: Publisher
     clock: Clock
     reached: Callable[[int, float], Awaitable[None]]

@@ -2,31 +2,24 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
 from gateway.domain.decider import Document
-from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Snapshot, Verdict
-
-
-@dataclass(frozen=True, slots=True)
-class MessageProperties:
-    """The MQTT 5 properties that the gateway reads or writes; all empty from and for a 3.1.1 client.
-
-    Attributes:
-        expiry: Message Expiry Interval in seconds, what is left of it when the broker delivers.
-    """
-
-    response_topic: str | None = None
-    correlation_data: bytes | None = None
-    content_type: str | None = None
-    expiry: int | None = None
-    user: tuple[tuple[str, str], ...] = ()
-
-
-NO_PROPERTIES = MessageProperties()
+from gateway.messages import (
+    NO_PROPERTIES,
+    NO_STREAM,
+    Appended,
+    MessageProperties,
+    NewEvent,
+    Outcome,
+    Parked,
+    ParkedEntry,
+    RecordedEvent,
+    Snapshot,
+    Verdict,
+)
 
 
 class Delivery(Protocol):
@@ -76,18 +69,22 @@ class EventStore(Protocol):
     """
 
     @property
-    def log_id(self) -> str:
+    def newest(self) -> int:
+        """The highest position that is known without asking: what :meth:`head` tells, for those who cannot wait."""
+        ...
+
+    async def identify(self) -> str:
         """Identity of this log: a checkpoint of another log is worth nothing here."""
         ...
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
         """Write all the events, or none, behind the revision ``expected`` (``NO_STREAM`` for a new stream).
 
-        Durable on return: after fsync, or after the cluster has committed. At least one event.
+        Durable on return: after fsync, or after the cluster has committed. At least one event; metadata is an object.
         The same events at the same place again are recognised by their ids and answered as the first time.
 
         Raises:
-            WrongExpectedRevision: the stream is elsewhere, or one of the ids is: nothing was written.
+            WrongExpectedRevision: the stream is elsewhere: nothing was written.
             StoreUnavailable: whether it was written is unknown; the same call again finds out.
         """
         ...
@@ -111,8 +108,20 @@ class EventStore(Protocol):
         """Position of the last event; 0 for an empty log. Positions start at 1 or above."""
         ...
 
+
+class ImportingStore(EventStore, Protocol):
+    """An event store that takes over the log of another one."""
+
+    async def append_recorded(self, stream: str, expected: int, events: Sequence[RecordedEvent]) -> None:
+        """Write events of one stream as :meth:`append` does, but with the times that they have."""
+        ...
+
+
+class Snapshots(Protocol):
+    """States of aggregates, kept to save time. Raises :class:`~gateway.errors.StoreUnavailable`."""
+
     async def load_snapshot(self, stream: str) -> Snapshot | None:
-        """The newest snapshot of a stream, where there is a readable one."""
+        """The newest snapshot of a stream; whoever uses it checks that its event stands where it says."""
         ...
 
     async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
@@ -123,8 +132,12 @@ class EventStore(Protocol):
 class Outcomes(Protocol):
     """The memory of what became of every command id. Raises :class:`~gateway.errors.StoreUnavailable`."""
 
-    async def find(self, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
-        """The outcomes of those of these commands that are known, accepted and refused alike."""
+    async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+        """The outcomes of those of these commands that are known, accepted and refused alike.
+
+        No event of this stream up to this revision is overlooked: who decides on the state as of it, and appends
+        behind it, gives no command a second effect. ``NO_STREAM`` and any name where the commands concern no stream.
+        """
         ...
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
@@ -136,6 +149,30 @@ class Outcomes(Protocol):
 
     async def prune(self, before: datetime) -> int:
         """Forget what :meth:`remember` kept before this time; how many."""
+        ...
+
+
+class Inbox(Protocol):
+    """Commands that wait for the store. Raises :class:`~gateway.errors.StoreUnavailable`."""
+
+    async def waiting(self) -> Sequence[ParkedEntry]:
+        """All of them, without their content, in the order of arrival."""
+        ...
+
+    async def park(self, commands: Sequence[Parked]) -> frozenset[int]:
+        """Keep commands; durable on return. Returns the arrival numbers of those that were not kept already.
+
+        Raises:
+            StorageFull: there would be too little room left on the disk; none was kept.
+        """
+        ...
+
+    async def read(self, device: str, *, after: int, limit: int) -> Sequence[Parked]:
+        """At most ``limit`` commands for this device with an arrival number over ``after``, in the order of arrival."""
+        ...
+
+    async def remove(self, arrivals: Sequence[int]) -> None:
+        """Forget commands whose final acknowledgement is with the broker."""
         ...
 
 
@@ -156,6 +193,11 @@ class ReadModel(Protocol):
 
     What :meth:`get` and :meth:`documents` give is the cache's own: to be read, not changed.
     """
+
+    @property
+    def log_id(self) -> str | None:
+        """Identity of the log that the documents were made of; ``None`` as long as there are none."""
+        ...
 
     @property
     def position(self) -> int:
@@ -186,8 +228,8 @@ class ReadModel(Protocol):
         """Say that the documents reflect the log up to here."""
         ...
 
-    def clear(self) -> None:
-        """Start again with nothing."""
+    def clear(self, log_id: str | None = None) -> None:
+        """Start again with nothing, from now on of this log if one is named."""
         ...
 
 

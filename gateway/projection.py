@@ -88,10 +88,10 @@ class Projection:
             return False
         return all(isinstance(row.get("count"), int) for row in self.cache.documents(COUNTS))
 
-    def clear(self) -> None:
-        """Start again with nothing."""
+    def clear(self, log_id: str | None = None) -> None:
+        """Start again with nothing, from now on of this log if one is named."""
         self._states.clear()
-        self.cache.clear()
+        self.cache.clear(log_id)
 
     def _begin(self, decider: Decider[Any], device: str, first: RecordedEvent) -> _Fold:
         state, degraded = decider.initial, False

@@ -100,6 +100,7 @@ class Projector:
             before = self.position
             try:
                 target = await self._store.head()
+                self._begin_with(await self._store.identify(), target)
                 if self.position >= target:
                     self.caught_up.set()
                 await self._fold_until_it_ends(target)
@@ -109,6 +110,16 @@ class Projector:
                 log.warning("projector_waits_for_store", error=str(error), next_try_s=pause)
                 await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
                 pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _begin_with(self, log_id: str, head: int) -> None:
+        """A cache of another log, or one that is ahead of its own, which was restored then, is worth nothing."""
+        cache = self._projection.cache
+        if cache.log_id == log_id and cache.position <= head:
+            return
+        if cache.position:
+            log.warning("read_cache_dropped", reason=f"made of log {cache.log_id} up to {cache.position}", head=head)
+        self.caught_up.clear()
+        self._projection.clear(log_id)
 
     async def _fold_until_it_ends(self, target: int) -> None:
         told = self._clock.monotonic()

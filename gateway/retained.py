@@ -11,7 +11,8 @@ from gateway.codec import StateCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider
 from gateway.errors import PublishRefused
-from gateway.ports import MessageProperties, Publisher, ReadModel
+from gateway.messages import MessageProperties
+from gateway.ports import Publisher, ReadModel
 from gateway.projection import Touched
 from gateway.topics import Topics
 

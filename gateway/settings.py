@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
@@ -24,9 +25,20 @@ def _root(value: str) -> str:
     return value
 
 
-def _embedded(value: str) -> str:
-    if value:
-        raise ValueError("only the embedded store is supported by this version: leave it empty")
+def _store_url(value: str) -> str:
+    if not value:
+        return value
+    url = urlsplit(value)
+    if url.scheme not in _STORE_SCHEMES or not url.netloc:
+        raise ValueError("must be empty, or such as esdb://store.example:2113 or esdb+discover://cluster.example:2113")
+    if "@" in url.netloc:
+        raise ValueError("must not hold a password: use event_store.username and event_store.password")
+    return value
+
+
+def _stream_prefix(value: str) -> str:
+    if value and not is_name(value):
+        raise ValueError("must be up to 64 of A-Z a-z 0-9 . _ : -, no sign first")
     return value
 
 
@@ -34,6 +46,9 @@ def _some(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must not be empty")
     return value
+
+
+_STORE_SCHEMES: Final = frozenset({"esdb", "esdb+discover", "kdb", "kdb+discover", "kurrentdb", "kurrentdb+discover"})
 
 
 class Section(BaseModel):
@@ -96,8 +111,21 @@ class OperatorSettings(Section):
 class EventStoreSettings(Section):
     """The table ``[event_store]``."""
 
-    url: Annotated[str, AfterValidator(_embedded)] = Field("", description="Empty: the embedded store")
-    patience: float = Field(2.0, ge=0, le=60, description="Seconds that a command waits for a store that is away")
+    url: Annotated[str, AfterValidator(_store_url)] = Field(
+        "", description="Of an EventStoreDB or KurrentDB; empty: the embedded store"
+    )
+    username: str = Field("", description="As that store knows the gateway; empty: none")
+    password: SecretStr = Field(SecretStr(""), description="Better as the credentials file event_store_password")
+    ca_file: str = Field("", description="PEM file; empty: the system's certificates")
+    prefix: Annotated[str, AfterValidator(_stream_prefix)] = Field(
+        "", description="Before every stream's name; gateways with the same one share their devices"
+    )
+    deadline: float = Field(5.0, gt=0, le=60, description="Seconds that one call to that store may take")
+    in_flight: int = Field(16, ge=1, le=64, description="Calls to that store at once")
+    keepalive: float = Field(10.0, ge=0.2, le=3_600, description="Seconds between two signs of life of the connection")
+    patience: float = Field(
+        2.0, ge=0, le=60, description="Seconds that a command waits for the store; then it is parked"
+    )
     snapshot_every: int = Field(1_000, ge=10, description="Events of a device between two snapshots")
 
 
@@ -108,6 +136,9 @@ class LimitSettings(Section):
     burst: int = Field(1_000, ge=1, description="Commands that an actor may send at once after a pause")
     batch: int = Field(64, ge=1, le=1_000, description="Commands of one device that are decided together")
     cached_devices: int = Field(10_000, ge=1, description="Whose state is kept in memory")
+    parked: int = Field(100_000, ge=0, description="Commands that may wait for a store that is away")
+    parked_per_actor: int = Field(1_000, ge=0, description="Of them, of one actor")
+    disk_reserve: int = Field(67_108_864, ge=0, description="Bytes that parked commands leave free on the disk")
     refusal_days: int = Field(30, ge=1, le=36_500, description="Days for which a refusal is remembered")
 
 

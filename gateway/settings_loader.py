@@ -23,7 +23,10 @@ from gateway.settings import Settings
 DEFAULT_FILE: Final = Path("/etc/edge-gateway/gateway.toml")
 FILE_VARIABLE: Final = "GATEWAY_CONFIG"
 _PREFIX: Final = "GATEWAY_"
-_CREDENTIALS: Final = {"mqtt_password": ("mqtt", "password")}
+_CREDENTIALS: Final = {
+    "mqtt_password": ("mqtt", "password"),
+    "event_store_password": ("event_store", "password"),
+}
 
 _PLAINLY: Final = {
     "model_type": "must be a table",

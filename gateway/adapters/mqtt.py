@@ -20,7 +20,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.adapters.mqtt_connection import Connection, MqttDelivery
 from gateway.errors import LinkLost, StoreUnavailable
-from gateway.ports import NO_PROPERTIES, MessageProperties
+from gateway.messages import NO_PROPERTIES, MessageProperties
 
 log = structlog.get_logger()
 

@@ -21,7 +21,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.adapters.mqtt_packets import MalformedPacket, Publish, pack_properties, read_publish
 from gateway.errors import LinkLost, PublishRefused
-from gateway.ports import MessageProperties
+from gateway.messages import MessageProperties
 
 _NO_LIMIT: Final = 65_535
 _FRAME: Final = 9

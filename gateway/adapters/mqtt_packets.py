@@ -11,7 +11,7 @@ from struct import error as StructError  # noqa: N812 - it is a class
 from struct import pack, unpack_from
 from typing import Final
 
-from gateway.ports import NO_PROPERTIES, MessageProperties
+from gateway.messages import NO_PROPERTIES, MessageProperties
 
 _MORE: Final = 0x80
 """In a digit of a variable byte integer: another one follows."""

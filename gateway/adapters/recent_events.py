@@ -1,8 +1,10 @@
 """The newest events in memory, so that whoever follows the log closely need not read them from disk."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Final
 
 from gateway.messages import RecordedEvent
@@ -18,6 +20,8 @@ class RecentLimits:
 
 DEFAULT_LIMITS: Final = RecentLimits()
 
+_position = attrgetter("position")
+
 
 class RecentEvents:
     """A gap-free run of events that ends at the head.
@@ -31,17 +35,17 @@ class RecentEvents:
         self.head = head
         self.grown = asyncio.Event()
         self._limits = limits
+        # every event over this position, up to the head, is here
+        self._floor = head
         self._events: list[RecordedEvent] = []
         self._size = 0
 
-    def add(self, events: Sequence[RecordedEvent]) -> None:
-        """Put events behind the head; those that are not new are left out."""
-        events = [event for event in events if event.position > self.head]
-        if not events:
-            return
-        if events[0].position != self.head + 1:
-            # what lies between was written although its writer was told otherwise; it is read from disk
+    def add(self, events: Sequence[RecordedEvent], *, after: int) -> None:
+        """Put events behind the head: at least one, and all that there are over the position ``after``."""
+        if after != self.head:
+            # what lies between was not seen; whoever wants it reads it from the log
             self._drop(len(self._events))
+            self._floor = after
         self._events += events
         self._size += sum(map(_size_of, events))
         self.head = events[-1].position
@@ -54,11 +58,15 @@ class RecentEvents:
         """At most ``limit`` events over this position, none at the head; ``None`` if they are not here any more."""
         if position >= self.head:
             return ()
-        start = position + 1 - (self.head - len(self._events) + 1)
-        return self._events[start : start + limit] if start >= 0 else None
+        if position < self._floor:
+            return None
+        start = bisect_right(self._events, position, key=_position)
+        return self._events[start : start + limit]
 
     def _drop(self, count: int) -> None:
         """Drop the oldest."""
+        if count:
+            self._floor = self._events[count - 1].position
         self._size -= sum(map(_size_of, self._events[:count]))
         del self._events[:count]
 

@@ -16,11 +16,16 @@ _INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
 class Append(NamedTuple):
-    """Events that want to stand behind a revision of a stream."""
+    """Events that want to stand behind a revision of a stream.
+
+    Attributes:
+        times: of each event, in microseconds since 1970, where they come from another log; else it is now.
+    """
 
     stream: str
     expected: int
     events: Sequence[NewEvent]
+    times: Sequence[int] = ()
 
 
 class _Head(NamedTuple):
@@ -95,10 +100,11 @@ class AppendWriter:
 
     def _insert(self, append: Append, ids: Sequence[bytes], head: _Head, transaction: _Transaction) -> Appended:
         stream, revision, position = head.stream, head.revision, self._position or 0
-        first, recorded_at = position + 1, transaction.recorded_at
+        first = position + 1
+        times = append.times or [transaction.recorded_at] * len(ids)
         if stream is None:
             stream = _new_stream(transaction.connection, append.stream)
-        for id, event in zip(ids, append.events, strict=True):
+        for id, event, recorded_at in zip(ids, append.events, times, strict=True):
             position += 1
             revision += 1
             transaction.places[id] = _Place(position, stream, revision, recorded_at)
@@ -107,7 +113,7 @@ class AppendWriter:
             )
         self._heads[append.stream] = _Head(stream, revision)
         self._position = position
-        return Appended(tuple(range(first, position + 1)), from_microseconds(recorded_at))
+        return Appended(tuple(range(first, position + 1)), from_microseconds(times[-1]))
 
     def _head(self, stream: str, connection: sqlite3.Connection) -> _Head:
         head = self._heads.get(stream)

@@ -53,6 +53,29 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE TABLE snapshots (stream TEXT PRIMARY KEY, revision INTEGER NOT NULL, state BLOB NOT NULL) STRICT",
         "CREATE TABLE cursors (name TEXT PRIMARY KEY, position INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     ),
+    (
+        # a snapshot can be made again at any time
+        "DROP TABLE snapshots",
+        """CREATE TABLE snapshots (
+            stream TEXT PRIMARY KEY,
+            revision INTEGER NOT NULL,
+            event_id BLOB NOT NULL CHECK (length(event_id) = 16),
+            state BLOB NOT NULL
+        ) STRICT""",
+        """CREATE TABLE inbox (
+            arrival INTEGER PRIMARY KEY,
+            actor TEXT NOT NULL,
+            device TEXT NOT NULL,
+            command_id TEXT NOT NULL,
+            copy_of BLOB UNIQUE CHECK (length(copy_of) = 16),
+            received_at INTEGER NOT NULL,
+            topic TEXT NOT NULL,
+            payload BLOB NOT NULL,
+            retain INTEGER NOT NULL,
+            properties BLOB NOT NULL
+        ) STRICT""",
+        "CREATE INDEX inbox_by_device ON inbox (device, arrival)",
+    ),
 )
 """What makes a database of version n one of version n + 1. Never changed once released, only added to."""
 

@@ -6,9 +6,9 @@ from typing import Final
 from gateway.adapters.recent_events import DEFAULT_LIMITS, RecentEvents, RecentLimits
 from gateway.adapters.sqlite import Database
 from gateway.adapters.sqlite_append import Append, AppendWriter
-from gateway.adapters.sqlite_reader import SqliteReader
+from gateway.adapters.sqlite_reader import SqliteReader, from_microseconds, to_microseconds
 from gateway.adapters.sqlite_worker import Work
-from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent, Snapshot
+from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
 
 PAGE: Final = 500
 """The most events that a subscriber is given at once."""
@@ -27,8 +27,7 @@ class SqliteLog:
         writer = AppendWriter()
         self._append = Work(writer.write, undone=writer.forget, done=self._announce)
 
-    @property
-    def log_id(self) -> str:
+    async def identify(self) -> str:
         """Identity of this log, made with the database."""
         return self._database.log_id
 
@@ -43,6 +42,12 @@ class SqliteLog:
         if not events:
             raise ValueError("an append needs at least one event")
         return await self._database.writer.submit(self._append, Append(stream, expected, tuple(events)))
+
+    async def append_recorded(self, stream: str, expected: int, events: Sequence[RecordedEvent]) -> None:
+        """Write events of another log as :meth:`append` does, but with the times that they have."""
+        new = tuple(NewEvent(event.id, event.type, event.data, event.metadata) for event in events)
+        times = tuple(to_microseconds(event.recorded_at) for event in events)
+        await self._database.writer.submit(self._append, Append(stream, expected, new, times))
 
     async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
         """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
@@ -83,40 +88,23 @@ class SqliteLog:
         """Position of the last event; 0 for an empty log."""
         return self._recent.head
 
-    async def load_snapshot(self, stream: str) -> Snapshot | None:
-        """The newest snapshot of a stream, where there is one."""
-        row = await self._database.reader.call(
-            lambda connection: connection.execute(
-                "SELECT revision, state FROM snapshots WHERE stream = ?", (stream,)
-            ).fetchone()
-        )
-        return Snapshot(*row) if row is not None else None
-
-    async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        """Keep a snapshot in place of the older one."""
-        await self._database.writer.call(
-            lambda connection: connection.execute(
-                "INSERT INTO snapshots VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
-                " SET revision = excluded.revision, state = excluded.state WHERE excluded.revision >= revision",
-                (stream, snapshot.revision, snapshot.state),
-            )
-        )
-
     def _announce(self, settled: Iterable[tuple[Append, Appended | Exception]]) -> None:
-        self._recent.add(
-            [
-                RecordedEvent(
-                    position,
-                    append.stream,
-                    append.expected + 1 + index,
-                    result.recorded_at,
-                    event.id,
-                    event.type,
-                    event.data,
-                    event.metadata,
-                )
-                for append, result in settled
-                if isinstance(result, Appended)
-                for index, (position, event) in enumerate(zip(result.positions, append.events, strict=True))
-            ]
-        )
+        events = [
+            RecordedEvent(
+                position,
+                append.stream,
+                append.expected + 1 + index,
+                from_microseconds(append.times[index]) if append.times else result.recorded_at,
+                event.id,
+                event.type,
+                event.data,
+                event.metadata,
+            )
+            for append, result in settled
+            if isinstance(result, Appended)
+            for index, (position, event) in enumerate(zip(result.positions, append.events, strict=True))
+        ]
+        # a repeated append is answered, too, but it is no news
+        news = [event for event in events if event.position > self._recent.head]
+        if news:
+            self._recent.add(news, after=news[0].position - 1)

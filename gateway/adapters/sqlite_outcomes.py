@@ -34,7 +34,7 @@ class SqliteOutcomes:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def find(self, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+    async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:  # noqa: ARG002 - everything is indexed as it is written
         """The outcomes of those of these commands that are known, accepted and refused alike.
 
         Raises:

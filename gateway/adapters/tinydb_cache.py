@@ -40,11 +40,11 @@ class ReadCache:
 
     Attributes:
         path: of the file.
-        log_id: of the log that the documents come from.
+        log_id: of the log that the documents come from; ``None`` as long as there is nothing.
         dirty: set while there is something that the file does not have.
     """
 
-    def __init__(self, path: Path, log_id: str) -> None:
+    def __init__(self, path: Path, log_id: str | None = None) -> None:
         self.path = path
         self.log_id = log_id
         self.dirty = asyncio.Event()
@@ -105,23 +105,24 @@ class ReadCache:
         self._position = position
         self.dirty.set()
 
-    def clear(self) -> None:
-        """Start again with nothing."""
+    def clear(self, log_id: str | None = None) -> None:
+        """Start again with nothing, from now on of this log if one is named."""
+        self.log_id = log_id or self.log_id
         self._tables.clear()
         self._ids.clear()
         self._encoded.clear()
         self.advance(0)
 
-    def load(self, head: int) -> None:
-        """Take over what the file has; ``head`` is the position of the log's last event.
+    def load(self) -> None:
+        """Take over what the file has; whether it belongs to the log in use is the caller's question.
 
         Raises:
-            UnusableCacheError: it is missing, damaged, of another log or another version. This object is then useless.
+            UnusableCacheError: it is missing, damaged, or of another version. This object is then useless.
         """
         try:
             found = orjson.loads(self.path.read_bytes())
             [checkpoint] = found.pop(CHECKPOINT).values()
-            is_ours = (checkpoint["log_id"], checkpoint["version"]) == (self.log_id, __version__)
+            log_id, is_ours = str(checkpoint["log_id"]), checkpoint["version"] == __version__
             for table, documents in found.items() if is_ours else ():
                 for text, document in documents.items():
                     self._take_over(table, int(text), document)
@@ -131,10 +132,8 @@ class ReadCache:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnusableCacheError(f"it is damaged: {error!r}") from None
         if not is_ours:
-            raise UnusableCacheError("it belongs to another log or another version")
-        if position > head:
-            raise UnusableCacheError(f"it is at position {position}, the log ends at {head}")
-        self._position = position
+            raise UnusableCacheError("it belongs to another version")
+        self._position, self.log_id = position, log_id
 
     async def keep_flushed(self, interval: float) -> None:
         """Write the file so many seconds after the first change that it lacks, for ever. Idle, it writes nothing."""
@@ -177,20 +176,14 @@ class ReadCache:
         self._encoded.setdefault(table, {})[document_id] = orjson.dumps(document)
 
 
-def open_cache(path: Path, log_id: str, head: int) -> ReadCache:
-    """The cache from its file, or an empty one where the file cannot be used: the log fills it again.
-
-    Args:
-        path: of the file.
-        log_id: of the log in use.
-        head: position of its last event; a cache that is ahead of it comes from somewhere else.
-    """
-    cache = ReadCache(path, log_id)
+def open_cache(path: Path) -> ReadCache:
+    """The cache from its file, or an empty one where the file cannot be used: the log fills it again."""
+    cache = ReadCache(path)
     try:
-        cache.load(head)
+        cache.load()
     except UnusableCacheError as error:
         log.info("read_cache_starts_empty", path=str(path), reason=str(error))
-        cache = ReadCache(path, log_id)
+        cache = ReadCache(path)
     # what was loaded stays: the garbage collector need not walk through all of it again and again
     gc.freeze()
     return cache

@@ -42,7 +42,9 @@ class ReadSide:
             UnusableCacheError: there is none, or it does not belong to this log.
         """
         cache = self.empty_cache()
-        cache.load(self.log.head())
+        cache.load()
+        if cache.log_id != self.log.log_id or cache.position > self.log.head():
+            raise UnusableCacheError("it belongs to another log")
         return cache
 
     def empty_cache(self) -> ReadCache:

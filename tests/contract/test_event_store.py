@@ -12,7 +12,7 @@ import pytest
 from gateway.adapters.sqlite import open_database
 from gateway.adapters.sqlite_log import SqliteLog
 from gateway.errors import WrongExpectedRevision
-from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent, Snapshot
+from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
 from gateway.ports import EventStore
 from tests.support.memory_store import MemoryStore
 from tests.support.new_events import new_event, new_events
@@ -253,7 +253,9 @@ async def test_the_head_is_the_last_events_position(event_store: EventStore) -> 
 
 
 async def test_the_log_has_an_identity(event_store: EventStore) -> None:
-    assert len(event_store.log_id) >= 16
+    log_id = await event_store.identify()
+    assert len(log_id) >= 16
+    assert await event_store.identify() == log_id
 
 
 async def test_a_subscriber_gets_what_is_there_and_then_what_comes(event_store: EventStore) -> None:
@@ -327,18 +329,3 @@ async def test_a_subscriber_that_leaves_disturbs_nobody(event_store: EventStore)
     events = new_events(1)
     await event_store.append("device-a", NO_STREAM, events)
     assert ids(await staying) == ids(events)
-
-
-async def test_a_stream_has_no_snapshot_until_one_is_saved(event_store: EventStore) -> None:
-    await event_store.append("device-a", NO_STREAM, new_events(1))
-    assert await event_store.load_snapshot("device-a") is None
-
-
-async def test_the_newest_snapshot_is_kept(event_store: EventStore) -> None:
-    await event_store.append("device-a", NO_STREAM, new_events(3))
-    await event_store.save_snapshot("device-a", Snapshot(0, b"old"))
-    await event_store.save_snapshot("device-a", Snapshot(2, b"new"))
-    await event_store.save_snapshot("device-a", Snapshot(1, b"late"))
-
-    assert await event_store.load_snapshot("device-a") == Snapshot(2, b"new")
-    assert await event_store.load_snapshot("device-b") is None

@@ -13,7 +13,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from gateway.ports import MessageProperties
+from gateway.messages import MessageProperties
 from tests.support.broker import Broker
 from tests.support.gateway_process import REPOSITORY
 from tests.support.link_log import running_link

@@ -10,7 +10,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from gateway.adapters.mqtt_packets import MalformedPacket, Publish, pack_properties, read_publish
-from gateway.ports import MessageProperties
+from gateway.messages import MessageProperties
 
 NAMES = {
     "response_topic": "ResponseTopic",

@@ -51,7 +51,7 @@ async def _compare(happened: list[tuple[str, int]], cuts: list[tuple[int, bool]]
             left, turn = left[size:], turn + 1
             if restarts:
                 await pieces.flush()
-                pieces = open_cache(path, "log", head=len(history.events))
+                pieces = open_cache(path)
                 projection = Projection(pieces, CATALOGUE, CODEC, capacity=capacity)
         assert contents(pieces) == contents(whole)
         assert pieces.position == whole.position

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import orjson
 
-from gateway.ports import NO_PROPERTIES, MessageProperties
+from gateway.messages import NO_PROPERTIES, MessageProperties
 
 ROOT = "edge/gw1"
 

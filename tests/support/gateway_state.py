@@ -71,7 +71,7 @@ class GatewayState:
     async def _flush(self) -> None:
         async with open_database(self.directory / DATABASE_FILE) as database:
             log = SqliteLog(database)
-            cache = ReadCache(self.cache, log.log_id)
+            cache = ReadCache(self.cache, await log.identify())
             Projection(cache, Catalogue(DECIDERS), self._codec).apply(await log.read_all(after=0))
             await cache.flush()
 

@@ -14,7 +14,7 @@ class MemoryOutcomes:
         self._store = store
         self.remembered: dict[UUID, Outcome] = {}
 
-    async def find(self, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+    async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:  # noqa: ARG002 - all is read
         found = {key: self.remembered[key] for key in keys if key in self.remembered}
         recorded = await self._store.read_all(after=0, limit=1_000_000)
         for first in recorded:

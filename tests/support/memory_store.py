@@ -11,12 +11,16 @@ PAGE = 500
 
 
 class MemoryStore:
-    log_id = "a-log-in-memory-only"
-
     def __init__(self) -> None:
         self.events: list[RecordedEvent] = []
-        self._snapshots: dict[str, Snapshot] = {}
         self._grown = asyncio.Event()
+
+    @property
+    def newest(self) -> int:
+        return len(self.events)
+
+    async def identify(self) -> str:
+        return "a-log-in-memory-only"
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
         if not events:
@@ -64,10 +68,13 @@ class MemoryStore:
     async def head(self) -> int:
         return len(self.events)
 
+
+class MemorySnapshots:
+    def __init__(self) -> None:
+        self._snapshots: dict[str, Snapshot] = {}
+
     async def load_snapshot(self, stream: str) -> Snapshot | None:
         return self._snapshots.get(stream)
 
     async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
-        older = self._snapshots.get(stream)
-        if older is None or older.revision <= snapshot.revision:
-            self._snapshots[stream] = snapshot
+        self._snapshots[stream] = snapshot

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass
 
 from gateway.errors import LinkLost
-from gateway.ports import NO_PROPERTIES, MessageProperties
+from gateway.messages import NO_PROPERTIES, MessageProperties
 
 
 @dataclass(frozen=True)

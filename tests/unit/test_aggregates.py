@@ -1,5 +1,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
+from uuid import UUID
 
 import pytest
 
@@ -11,7 +12,7 @@ from gateway.domain.device_events import DeviceRegistered, PropertiesReported
 from gateway.errors import StoreUnavailable
 from gateway.ids import event_id
 from gateway.messages import NO_STREAM, Aggregate, RecordedEvent, Snapshot
-from tests.support.memory_store import MemoryStore
+from tests.support.memory_store import MemorySnapshots, MemoryStore
 from tests.support.requests import NOW, REQUEST
 
 CODEC = EventCodec(Catalogue([DEVICE]))
@@ -29,7 +30,7 @@ class CountingStore(MemoryStore):
         return await super().read_stream(stream, after=after, limit=limit)
 
 
-class KeepsNoSnapshots(MemoryStore):
+class KeepsNoSnapshots(MemorySnapshots):
     async def save_snapshot(self, stream: str, snapshot: Snapshot) -> None:
         raise StoreUnavailable(f"{stream} {snapshot}")
 
@@ -44,7 +45,7 @@ async def fill(store: MemoryStore, device: str, reports: int = 0) -> None:
 async def test_a_loaded_aggregate_is_not_read_again_until_it_is_forgotten() -> None:
     store = CountingStore()
     await fill(store, "p")
-    aggregates = Aggregates(store, CODEC, capacity=10, snapshot_every=1_000)
+    aggregates = Aggregates(store, MemorySnapshots(), CODEC, capacity=10, snapshot_every=1_000)
     assert (await aggregates.load(DEVICE, "device-p")).revision == 0
     await aggregates.load(DEVICE, "device-p")
     assert store.reads == 1
@@ -55,7 +56,7 @@ async def test_a_loaded_aggregate_is_not_read_again_until_it_is_forgotten() -> N
 
 async def test_only_so_many_are_remembered_and_the_least_recently_used_goes_first() -> None:
     store = CountingStore()
-    aggregates = Aggregates(store, CODEC, capacity=2, snapshot_every=1_000)
+    aggregates = Aggregates(store, MemorySnapshots(), CODEC, capacity=2, snapshot_every=1_000)
     for device in ("a", "b", "a", "c"):
         await aggregates.load(DEVICE, f"device-{device}")
     reads = store.reads
@@ -66,7 +67,7 @@ async def test_only_so_many_are_remembered_and_the_least_recently_used_goes_firs
 
 
 async def test_an_unknown_device_is_the_initial_state_of_no_stream() -> None:
-    aggregates = Aggregates(MemoryStore(), CODEC, capacity=2, snapshot_every=1_000)
+    aggregates = Aggregates(MemoryStore(), MemorySnapshots(), CODEC, capacity=2, snapshot_every=1_000)
     assert await aggregates.load(DEVICE, "device-p") == Aggregate(DEVICE.initial, NO_STREAM)
 
 
@@ -74,15 +75,28 @@ async def test_a_long_stream_is_read_page_by_page(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("gateway.aggregates.PAGE", 3)
     store = CountingStore()
     await fill(store, "p", reports=7)
-    aggregate = await Aggregates(store, CODEC, capacity=2, snapshot_every=1_000).load(DEVICE, "device-p")
+    aggregate = await Aggregates(store, MemorySnapshots(), CODEC, capacity=2, snapshot_every=1_000).load(
+        DEVICE, "device-p"
+    )
     assert (aggregate.revision, aggregate.state.reported) == (7, {"n": 6})
     assert store.reads == 3
 
 
 async def test_a_snapshot_that_cannot_be_kept_does_not_stop_the_command() -> None:
-    store = KeepsNoSnapshots()
+    store = MemoryStore()
     await fill(store, "p")
-    aggregates = Aggregates(store, CODEC, capacity=2, snapshot_every=10)
+    aggregates = Aggregates(store, KeepsNoSnapshots(), CODEC, capacity=2, snapshot_every=10)
     aggregate = await aggregates.load(DEVICE, "device-p")
-    await aggregates.advance(DEVICE, "device-p", replace(aggregate, revision=10))
+    await aggregates.advance(DEVICE, "device-p", replace(aggregate, revision=10), UUID(int=10))
     assert (await aggregates.load(DEVICE, "device-p")).revision == 10
+
+
+async def test_a_snapshot_whose_event_is_not_where_it_says_is_not_used() -> None:
+    store, snapshots = MemoryStore(), MemorySnapshots()
+    await fill(store, "p", reports=3)
+    right = Aggregates(store, snapshots, CODEC, capacity=2, snapshot_every=2)
+    aggregate = await right.load(DEVICE, "device-p")
+    await right.advance(DEVICE, "device-p", replace(aggregate, revision=4), UUID(int=4))
+
+    loaded = await Aggregates(store, snapshots, CODEC, capacity=2, snapshot_every=2).load(DEVICE, "device-p")
+    assert (loaded.revision, loaded.state.reported) == (3, {"n": 2})

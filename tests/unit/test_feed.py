@@ -16,7 +16,7 @@ from gateway.domain.decider import Event
 from gateway.domain.device import DEVICE
 from gateway.domain.device_events import DeviceConnected, DeviceRegistered
 from gateway.errors import LinkLost, PublishRefused
-from gateway.feed import CURSOR, WINDOW, Feed, cloud_event
+from gateway.feed import WINDOW, Feed, cloud_event
 from gateway.ids import event_id
 from gateway.messages import NewEvent
 from gateway.topics import Topics
@@ -28,6 +28,8 @@ CATALOGUE = Catalogue([DEVICE])
 CODEC = EventCodec(CATALOGUE)
 REGISTERED = DeviceRegistered(at=NOW, model="T")
 CONNECTED = DeviceConnected(at=NOW)
+
+CURSOR = "feed a-log-in-memory-only"
 
 
 class Cursors:
@@ -249,3 +251,11 @@ async def test_the_cursor_is_saved_when_it_moved_and_not_while_idle(bench: Bench
             await asyncio.sleep(0)
         saving.cancel()
         await asyncio.wait([saving])
+
+
+async def test_a_cursor_beyond_the_end_of_a_restored_log_goes_on_from_its_end(bench: Bench) -> None:
+    bench.cursors.saved[CURSOR] = 1_000
+    async with bench.running():
+        while bench.cursors.saved[CURSOR] == 1_000:
+            await asyncio.sleep(0)
+    assert bench.cursors.saved[CURSOR] == await bench.store.head()

@@ -13,14 +13,14 @@ from gateway.domain import DECIDERS
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Context, Role
 from gateway.errors import StoreUnavailable
-from gateway.handler import Handler
+from gateway.handler import DOUBT, Handler
 from gateway.intake import Intake
 from gateway.messages import Answer, Appended, NewEvent, Request, Snapshot
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, command
 from tests.support.fixed_clock import FixedClock
 from tests.support.memory_outcomes import MemoryOutcomes
-from tests.support.memory_store import MemoryStore
+from tests.support.memory_store import MemorySnapshots, MemoryStore
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = Catalogue(DECIDERS)
@@ -33,13 +33,14 @@ class Bench:
 
     def __init__(self, store: MemoryStore | None = None) -> None:
         self.store = store or MemoryStore()
+        self.snapshots = MemorySnapshots()
         self.outcomes = MemoryOutcomes(self.store)
         self.clock = FixedClock(NOW)
         self.restart()
 
     def restart(self) -> None:
         """Forget all that is not in a store."""
-        aggregates = Aggregates(self.store, CODEC, capacity=10, snapshot_every=5)
+        aggregates = Aggregates(self.store, self.snapshots, CODEC, capacity=10, snapshot_every=5)
         self.handler = Handler(self.store, self.outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), self.clock)
 
     def request(self, name: str, command_id: str | None = None, *, actor: str = "p", **data: Any) -> Request:
@@ -180,6 +181,19 @@ async def test_a_command_that_expired_while_it_waited_is_refused(bench: Bench) -
     assert codes(await bench.handler.handle([request])) == [410]
 
 
+@pytest.mark.parametrize(("waited", "code"), [(2, 201), (DOUBT + 1, 410)])
+async def test_a_command_that_may_be_on_its_way_into_the_log_is_not_refused_as_expired(
+    waited: float, code: int
+) -> None:
+    bench = Bench(LosesTheRequest())
+    expiry = {"expires_at": (NOW + timedelta(seconds=1)).isoformat()}
+    request = bench.request("register", "c1", model="T", envelope=expiry)
+    with pytest.raises(StoreUnavailable):
+        await bench.handler.handle([request])
+    bench.clock.advance(timedelta(seconds=waited))
+    assert codes(await bench.handler.handle([request])) == [code]
+
+
 @pytest.mark.parametrize(("expected", "code"), [(0, 200), (1, 412), (-1, 412)])
 async def test_the_expected_revision_must_match(bench: Bench, expected: int, code: int) -> None:
     await bench.send("register", "c1", model="T")
@@ -241,6 +255,18 @@ async def test_after_a_conflict_the_command_is_decided_again_on_the_new_state() 
     assert await bench.types() == ["DeviceRegistered", "DeviceSuspended"]
 
 
+class LosesTheRequest(MemoryStore):
+    """Of the first append nobody knows whether it will take effect."""
+
+    lost = False
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        if not self.lost:
+            self.lost = True
+            raise StoreUnavailable("no answer")
+        return await super().append(stream, expected, events)
+
+
 class LosesTheReply(MemoryStore):
     """The append takes effect, but its reply does not arrive."""
 
@@ -263,7 +289,7 @@ async def test_long_streams_are_loaded_from_a_snapshot_and_what_came_after(bench
     await bench.send("register", "c0", model="T")
     for number in range(1, 8):
         await bench.send("report", f"c{number}", properties={"rpm": number})
-    snapshot = await bench.store.load_snapshot("device-p")
+    snapshot = await bench.snapshots.load_snapshot("device-p")
     assert snapshot is not None
     assert snapshot.revision == 5
     bench.restart()
@@ -274,6 +300,7 @@ async def test_long_streams_are_loaded_from_a_snapshot_and_what_came_after(bench
 
 async def test_a_snapshot_of_another_version_is_not_used(bench: Bench) -> None:
     await bench.send("register", "c0", model="T")
-    await bench.store.save_snapshot("device-p", Snapshot(0, b"0.0.0\n{}"))
+    [registered] = await bench.store.read_stream("device-p")
+    await bench.snapshots.save_snapshot("device-p", Snapshot(0, registered.id, b"0.0.0\n{}"))
     bench.restart()
     assert (await bench.send("register", "c1", model="T")).outcome.code == 204

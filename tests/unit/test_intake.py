@@ -12,8 +12,7 @@ from gateway.domain.decider import Role
 from gateway.errors import UnreadableTopic
 from gateway.ids import event_id
 from gateway.intake import Intake
-from gateway.messages import ReplyTo, Request, WaitFor
-from gateway.ports import MessageProperties
+from gateway.messages import MessageProperties, ReplyTo, Request, WaitFor
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, FakeDelivery, command
 

@@ -7,7 +7,7 @@ async def test_items_of_one_key_are_worked_on_in_order_and_in_batches() -> None:
     batches: list[list[int]] = []
     release = asyncio.Event()
 
-    async def work(batch: list[int]) -> None:
+    async def work(_key: str, batch: list[int]) -> None:
         batches.append(batch)
         await release.wait()
 
@@ -26,7 +26,7 @@ async def test_a_slow_key_delays_no_other() -> None:
     done: list[str] = []
     blocked = asyncio.Event()
 
-    async def work(batch: list[str]) -> None:
+    async def work(_key: str, batch: list[str]) -> None:
         if batch == ["slow"]:
             await blocked.wait()
         done.extend(batch)
@@ -43,7 +43,7 @@ async def test_a_slow_key_delays_no_other() -> None:
 
 
 async def test_an_idle_lane_leaves_nothing_behind() -> None:
-    async def work(_batch: list[int]) -> None:
+    async def work(_key: str, _batch: list[int]) -> None:
         await asyncio.sleep(0)
 
     async with asyncio.TaskGroup() as group:

@@ -1,110 +1,18 @@
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Sequence
 
-import orjson
 import pytest
 
-from gateway.access import Access
 from gateway.batch import refused
-from gateway.domain import DECIDERS
-from gateway.domain.catalogue import Catalogue
-from gateway.errors import LinkLost, PublishRefused, StorageFull, StoreUnavailable, TimedOut
-from gateway.intake import Intake
-from gateway.messages import Answer, Outcome, Request
-from gateway.pipeline import Pipeline, PipelineParts
-from gateway.ports import NO_PROPERTIES, MessageProperties
-from gateway.rate import RateLimit
-from gateway.topics import Topics
+from gateway.errors import LinkLost, PublishRefused, StorageFull
+from gateway.messages import Answer, Request
 from tests.support.delivery import ROOT, FakeDelivery, command
-from tests.support.fixed_clock import FixedClock
-
-NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
-ACCEPTED = Outcome(201, b"", NOW, revision=0, position=1)
-
-Handle = Callable[[Sequence[Request]], Awaitable[list[Answer]]]
-
-
-class Script:
-    """Stands where the handler does, and does what the test says."""
-
-    def __init__(self, handle: Handle) -> None:
-        self.handle = handle
-
-
-class Broker:
-    """Collects what is published; each publish is confirmed, or fails, when the test says so."""
-
-    def __init__(self) -> None:
-        self.published: list[tuple[str, dict[str, Any], asyncio.Future[None]]] = []
-        self.confirms_at_once = True
-
-    def publish(
-        self, topic: str, payload: bytes, *, retain: bool = False, properties: MessageProperties = NO_PROPERTIES
-    ) -> asyncio.Future[None]:
-        assert not retain
-        assert properties.content_type == "application/json"
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self.confirms_at_once:
-            future.set_result(None)
-        self.published.append((topic, orjson.loads(payload), future))
-        return future
-
-    def codes(self) -> list[int]:
-        return [body["code"] for topic, body, _ in self.published if "/ack/" in topic]
-
-    def letters(self) -> list[str]:
-        return [body["reason"] for topic, body, _ in self.published if topic.endswith("/deadletter")]
-
-
-async def accept_all(requests: Sequence[Request]) -> list[Answer]:
-    return [Answer(ACCEPTED) for _ in requests]
-
-
-async def never_reached(_position: int, _timeout: float) -> None:
-    raise TimedOut("not yet")
-
-
-class Bench:
-    def __init__(self) -> None:
-        self.broker = Broker()
-        self.clock = FixedClock(NOW)
-        self.counters: Counter[str] = Counter()
-        self.pipeline: Pipeline
-
-    @asynccontextmanager
-    async def running(
-        self, handle: Handle = accept_all, *, rate: float = 0, reached: Any = never_reached
-    ) -> AsyncIterator[Pipeline]:
-        topics = Topics(ROOT)
-        parts = PipelineParts(
-            intake=Intake(topics, Catalogue(DECIDERS), Access(()), max_payload=1_000),
-            rate=RateLimit(rate, burst=1),
-            handler=Script(handle),  # type: ignore[arg-type]
-            publisher=self.broker,
-            clock=self.clock,
-            reached=reached,
-            epoch=lambda: 7,
-            gateway="gw1",
-            deadletter_topic=topics.deadletter,
-            patience=0.0,
-            batch=10,
-        )
-        async with asyncio.TaskGroup() as group:
-            self.pipeline = Pipeline(parts, group, self.counters)
-            yield self.pipeline
+from tests.support.pipeline_bench import ACCEPTED, Bench, accept_all, never_reached, report
 
 
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
-
-
-def report(**envelope: Any) -> FakeDelivery:
-    return command("p", "p", "report", {"command_id": "c", "data": {"properties": {"rpm": 1}}, **envelope})
 
 
 async def test_a_delivery_is_acknowledged_only_after_its_answer_is_with_the_broker(bench: Bench) -> None:
@@ -204,13 +112,12 @@ async def test_who_sends_too_fast_is_deferred_with_the_time_to_wait(bench: Bench
     assert first.acknowledged == second.acknowledged == 1
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("away"), StorageFull("disk full")])
-async def test_while_the_store_is_away_the_sender_is_told_to_send_again(bench: Bench, error: Exception) -> None:
-    async def away(_requests: Sequence[Request]) -> list[Answer]:
-        raise error
+async def test_on_a_full_disk_the_sender_is_told_to_send_again(bench: Bench) -> None:
+    async def full(_requests: Sequence[Request]) -> list[Answer]:
+        raise StorageFull("disk full")
 
     delivery = report()
-    async with bench.running(away) as pipeline:
+    async with bench.running(full) as pipeline:
         pipeline.accept(delivery)
         await pipeline.drained()
     assert bench.broker.codes() == [503]

@@ -127,6 +127,19 @@ async def test_others_get_on_while_a_long_batch_is_folded(bench: Bench) -> None:
     assert {SLICE, 2 * SLICE} <= set(seen)
 
 
+@pytest.mark.parametrize(("log_id", "position"), [("another-log", 1), ("a-log-in-memory-only", 9)])
+async def test_a_cache_of_another_log_or_ahead_of_its_own_is_folded_anew(
+    bench: Bench, log_id: str, position: int
+) -> None:
+    await bench.count(2)
+    bench.projector._projection.clear(log_id)
+    bench.projector._projection.cache.advance(position)
+    async with bench.running():
+        await asyncio.wait_for(bench.projector.caught_up.wait(), 5)
+    assert (bench.projector.position, bench.total()) == (1, 2)
+    assert bench.projector._projection.cache.log_id == await bench.store.identify()
+
+
 async def test_a_rebuild_folds_everything_again(bench: Bench) -> None:
     await bench.count(2)
     async with bench.running():

@@ -258,10 +258,31 @@ def test_every_key_is_told_with_its_origin() -> None:
     assert rows["domain.deciders"] == ('["gateway.domain:DECIDERS"]', "default")
 
 
-def test_another_store_is_refused_rather_than_ignored(file: Path) -> None:
-    file.write_text('[event_store]\nurl = "esdb://localhost:2113"\n')
-    [told] = errors(file)
-    assert told.startswith(f"{file}:2: event_store.url: only the embedded store")
+@pytest.mark.parametrize("url", ["", "esdb://store:2113?Tls=false", "esdb+discover://cluster", "kdb://a:1,b:2"])
+def test_the_events_may_live_in_another_store(file: Path, url: str) -> None:
+    file.write_text(f'[event_store]\nurl = "{url}"\n')
+    assert load(file).settings.event_store.url == url
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgres://store", "must be empty, or such as esdb://"),
+        ("esdb:store", "must be empty, or such as esdb://"),
+        ("esdb://admin:hunter2@store:2113", "must not hold a password"),
+    ],
+)
+def test_a_store_that_cannot_be_used_is_refused_without_telling_its_password(file: Path, url: str, told: str) -> None:
+    file.write_text(f'[event_store]\nurl = "{url}"\n')
+    [line] = errors(file)
+    assert line.startswith(f"{file}:2: event_store.url: {told}")
+    assert "hunter2" not in line
+
+
+def test_the_password_of_the_store_comes_as_a_credential(tmp_path: Path) -> None:
+    (tmp_path / "event_store_password").write_text("secret\n")
+    settings = load(None, CREDENTIALS_DIRECTORY=str(tmp_path)).settings
+    assert settings.event_store.password.get_secret_value() == "secret"
 
 
 @pytest.mark.parametrize(("root", "expected"), [("", "edge/gw1"), ("site/7/edge", "site/7/edge")])

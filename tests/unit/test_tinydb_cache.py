@@ -39,7 +39,7 @@ def contents(cache: ReadCache) -> dict[str, list[Any]]:
 async def test_what_was_flushed_is_there_after_a_restart(path: Path) -> None:
     cache = filled(path)
     await cache.flush()
-    again = open_cache(path, "log-1", head=7)
+    again = open_cache(path)
     assert again.position == 7
     assert contents(again) == contents(cache)
     assert again.get("devices", "pump-7") == device("pump-7", rpm=900)
@@ -81,7 +81,7 @@ async def test_a_removed_document_is_gone_from_memory_and_file(path: Path) -> No
     assert cache.get("alarms", "pump-7/hot") is None
     assert cache.encoded("alarms", "pump-7/hot") is None
     await cache.flush()
-    assert contents(open_cache(path, "log-1", head=7)) == contents(cache)
+    assert contents(open_cache(path)) == contents(cache)
 
 
 def swap(path: Path, old: bytes, new: bytes) -> None:
@@ -95,9 +95,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "no object": (lambda path: path.write_bytes(b"[]"), "damaged"),
     "no checkpoint": (lambda path: path.write_bytes(b'{"devices":{}}'), "damaged"),
     "no key": (lambda path: swap(path, b'"id":"pump-7"', b'"ix":"pump-7"'), "damaged"),
-    "another log": (lambda path: swap(path, b"log-1", b"log-2"), "another log"),
     "another version": (lambda path: swap(path, b'"version":"', b'"version":"0'), "another version"),
-    "ahead of the log": (lambda path: swap(path, b'"position":7', b'"position":8'), "the log ends at 7"),
 }
 
 
@@ -107,7 +105,7 @@ async def test_a_file_that_cannot_be_used_means_an_empty_cache_and_a_reason(path
     await filled(path).flush()
     spoil(path)
     with capture_logs() as lines:
-        cache = open_cache(path, "log-1", head=7)
+        cache = open_cache(path)
     assert (cache.position, contents(cache)) == (0, {})
     [line] = lines
     assert line["event"] == "read_cache_starts_empty"
@@ -129,7 +127,7 @@ async def test_a_change_is_written_after_the_interval(path: Path) -> None:
         await asyncio.sleep(0)
     cache.put("devices", "new-1", device("new-1"))
     cache.advance(8)
-    while open_cache(path, "log-1", head=8).position != 8:
+    while open_cache(path).position != 8:
         await asyncio.sleep(0)
     flushing.cancel()
     await asyncio.wait([flushing])
@@ -142,10 +140,10 @@ async def test_the_file_has_documents_and_checkpoint_of_one_moment(path: Path) -
     cache.put("devices", "late-1", device("late-1"))
     cache.advance(8)
     await flush
-    first = open_cache(path, "log-1", head=8)
+    first = open_cache(path)
     assert (first.position, first.get("devices", "late-1")) == (7, None)
     await cache.flush()
-    second = open_cache(path, "log-1", head=8)
+    second = open_cache(path)
     assert (second.position, second.get("devices", "late-1")) == (8, device("late-1"))
 
 
@@ -161,10 +159,10 @@ async def test_a_flush_that_fails_leaves_the_old_file_and_is_tried_again(
         flushing = asyncio.create_task(cache.keep_flushed(0))
         while len(lines) < 2:
             await asyncio.sleep(0)
-        assert open_cache(path, "log-1", head=8).position == 7
+        assert open_cache(path).position == 7
         assert [file.name for file in path.parent.iterdir()] == [CACHE_FILE]
         monkeypatch.undo()
-        while open_cache(path, "log-1", head=8).position != 8:
+        while open_cache(path).position != 8:
             await asyncio.sleep(0)
         flushing.cancel()
         await asyncio.wait([flushing])
@@ -198,7 +196,7 @@ async def test_a_flush_that_is_cancelled_ends_when_its_thread_no_longer_writes(
     await asyncio.wait([flushing])
     assert flushing.cancelled()
     await last
-    assert open_cache(path, "log-1", head=8).position == 8
+    assert open_cache(path).position == 8
 
 
 async def test_a_flush_that_is_cancelled_and_fails_is_made_up_for(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +209,7 @@ async def test_a_flush_that_is_cancelled_and_fails_is_made_up_for(path: Path, mo
     assert flush.cancelled()
     monkeypatch.undo()
     await cache.flush()
-    assert open_cache(path, "log-1", head=7).position == 7
+    assert open_cache(path).position == 7
 
 
 def _no_room(_descriptor: int) -> None:
@@ -226,7 +224,7 @@ async def test_colliding_keys_live_side_by_side(path: Path, monkeypatch: pytest.
     monkeypatch.setattr(tinydb_cache, "blake2b", lambda _key, **_size: Same())
     cache = filled(path)
     await cache.flush()
-    again = open_cache(path, "log-1", head=7)
+    again = open_cache(path)
     assert again.get("devices", "pump-7") == device("pump-7", rpm=900)
     assert again.get("devices", "valve-2") == device("valve-2", rpm=0)
 

@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from gateway.errors import LinkLost, PublishRefused
-from gateway.ports import MessageProperties
+from gateway.messages import MessageProperties
 from tests.support.link_log import LinkLog, running_link
 from tests.support.scripted_broker import Kind, Peer, ScriptedBroker, read_connect
 

@@ -179,6 +179,6 @@ async def test_the_file_counts_as_unclean_while_it_is_in_use(path: Path) -> None
             return connection.execute("SELECT 1 FROM identity WHERE name = 'clean'").fetchone() is not None
 
     async with open_database(path) as database:
-        await SqliteOutcomes(database).find([])
+        await SqliteOutcomes(database).find("", NO_STREAM, [])
         assert not clean()
     assert clean()

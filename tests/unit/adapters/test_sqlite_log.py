@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from blockbuster import blockbuster_ctx
@@ -15,6 +16,7 @@ from gateway.adapters.sqlite_file import connect_writer, prepare
 from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.adapters.sqlite_reader import open_read_only
+from gateway.adapters.sqlite_snapshots import SqliteSnapshots
 from gateway.errors import StateError, StorageFull, StoreUnavailable, WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, RecordedEvent, Snapshot
 from tests.support.new_events import RECEIVED_AT, events_of_command, new_event, new_events
@@ -51,14 +53,14 @@ async def test_everything_is_there_after_a_restart(path: Path) -> None:
     async with open_database(path) as database:
         log = SqliteLog(database)
         first = await log.append("device-a", NO_STREAM, events)
-        await log.save_snapshot("device-a", Snapshot(4, b"state"))
-        before, log_id = await log.read_all(after=0), log.log_id
+        await SqliteSnapshots(database).save_snapshot("device-a", Snapshot(4, UUID(int=4), b"state"))
+        before, log_id = await log.read_all(after=0), await log.identify()
 
     async with open_database(path) as database:
         log = SqliteLog(database)
         assert await log.read_all(after=0) == before
-        assert (log.log_id, await log.head()) == (log_id, 5)
-        assert await log.load_snapshot("device-a") == Snapshot(4, b"state")
+        assert (await log.identify(), await log.head()) == (log_id, 5)
+        assert await SqliteSnapshots(database).load_snapshot("device-a") == Snapshot(4, UUID(int=4), b"state")
         assert await log.append("device-a", NO_STREAM, events) == first
         assert (await log.append("device-a", 4, new_events(1))).positions == (6,)
 
@@ -109,7 +111,7 @@ async def test_a_disk_that_fills_up_fails_the_commit_and_heals(path: Path, datab
         results = await asyncio.gather(
             log.append("device-a", 0, retried),
             *(log.append(f"device-{n}", NO_STREAM, events) for n, events in enumerate(others)),
-            log.save_snapshot("device-a", Snapshot(0, b"state")),
+            SqliteSnapshots(database).save_snapshot("device-a", Snapshot(0, UUID(int=4), b"state")),
             return_exceptions=True,
         )
         assert {type(result) for result in results} == {StorageFull}
@@ -178,7 +180,7 @@ async def test_nothing_blocks_the_event_loop(path: Path) -> None:
             events = events_of_command("c1")
             await log.append("device-pump-7", NO_STREAM, events)
             assert len(await log.read_all(after=0)) == 1
-            assert len(await outcomes.find([events[0].id])) == 1
+            assert len(await outcomes.find("device-a", 1_000, [events[0].id])) == 1
             async with aclosing(log.subscribe(after=0)) as subscription:
                 assert len(await anext(subscription)) == 1
 
@@ -187,7 +189,7 @@ async def test_a_look_from_outside_sees_the_log_while_the_gateway_writes(path: P
     log = SqliteLog(database)
     await log.append("device-a", NO_STREAM, new_events(3))
     with open_read_only(path) as reader:
-        assert (reader.head(), reader.log_id) == (3, log.log_id)
+        assert (reader.head(), reader.log_id) == (3, await log.identify())
         assert reader.read_stream("device-a", after=0) == await log.read_stream("device-a", after=0)
         await log.append("device-b", NO_STREAM, new_events(1))
         assert [event.stream for event in reader.read_all(after=3)] == ["device-b"]
@@ -221,23 +223,38 @@ def recorded(position: int, size: int = 2) -> RecordedEvent:
 def test_recent_events_are_bounded_by_number() -> None:
     recent = RecentEvents(0, RecentLimits(events=8))
     for position in range(1, 100):
-        recent.add([recorded(position)])
+        recent.add([recorded(position)], after=position - 1)
         assert 4 <= len(recent._events) <= 8 or position < 8
 
 
 def test_recent_events_are_bounded_by_size() -> None:
     recent = RecentEvents(0, RecentLimits(size=1_000))
     for position in range(1, 50):
-        recent.add([recorded(position, size=300)])
+        recent.add([recorded(position, size=300)], after=position - 1)
         assert recent._size == 300 * len(recent._events) <= 1_000
-    recent.add([recorded(50, size=2_000)])
+    recent.add([recorded(50, size=2_000)], after=49)
     assert (recent.head, recent._size, recent._events) == (50, 0, [])
     assert recent.after(49, 10) is None
 
 
 def test_recent_events_have_no_gap() -> None:
     recent = RecentEvents(0, RecentLimits())
-    recent.add([recorded(1), recorded(2)])
+    recent.add([recorded(1), recorded(2)], after=0)
     behind_a_gap = recorded(5)
-    recent.add([behind_a_gap])
+    recent.add([behind_a_gap], after=4)
     assert [recent.after(position, 10) for position in range(6)] == [None, None, None, None, [behind_a_gap], ()]
+
+
+def test_recent_events_may_have_positions_that_do_not_follow_each_other() -> None:
+    recent = RecentEvents(100, RecentLimits())
+    first, second = recorded(180), recorded(350)
+    recent.add([first], after=100)
+    recent.add([second], after=180)
+    assert [recent.after(position, 10) for position in (99, 100, 179, 180, 349, 350)] == [
+        None,
+        [first, second],
+        [first, second],
+        [second],
+        [second],
+        (),
+    ]

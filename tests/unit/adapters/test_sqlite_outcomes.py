@@ -39,7 +39,9 @@ async def test_a_bare_command_id_finds_accepted_and_refused_commands_of_every_ac
         *[("c1", "alice", device, "configure", 201) for device in sorted(["pump-7", "pump-8"], key=_key_order)],
     ]
     assert [len(verdict.outcome.events) for verdict in verdicts] == [0, 3, 3]
-    assert {v.key: v.outcome for v in verdicts} == await outcomes.find([v.key for v in verdicts])
+    assert {v.key: v.outcome for v in verdicts} == await outcomes.find(
+        "device-pump-7", 1_000, [v.key for v in verdicts]
+    )
     with open_read_only(tmp_path / "gateway.db") as reader:
         assert reader.find_by_command_id("c1") == verdicts
 
@@ -76,7 +78,10 @@ async def test_a_foreign_event_under_a_commands_key_troubles_nobody_else(databas
     (known,) = events_of_command("c1")
     await log.append("device-pump-7", NO_STREAM, [known])
 
-    asked, beside = outcomes.find([foreign.id]), outcomes.find([known.id])
+    asked, beside = (
+        outcomes.find("device-pump-7", 1_000, [foreign.id]),
+        outcomes.find("device-pump-7", 1_000, [known.id]),
+    )
 
     with pytest.raises(KeyError):
         await asked
