@@ -31,8 +31,9 @@ check: setup ## lint, types and imports only
 
 lock: setup ## pin the requirements anew, with hashes; UPGRADE=1 takes newer releases
 	$(PIN) pyproject.toml --output-file requirements.txt
-	$(PIN) pyproject.toml --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PIN) pyproject.toml --extra eventstoredb --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PIN) pyproject.toml --extra kurrentdb --group dev --constraint requirements.txt --output-file requirements-kurrentdb.txt
 
 clean: ## remove all that make made: .venv, caches, and .local with the state of "make run"
-	rm -rf .venv .local dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf .venv .venv-kurrentdb .local dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
 	find gateway tests -name __pycache__ -prune -exec rm -rf {} +

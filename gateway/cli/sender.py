@@ -19,7 +19,7 @@ from gateway.adapters.mqtt import TlsFiles
 from gateway.adapters.mqtt_connection import Connection, MqttDelivery
 from gateway.cli.output import note
 from gateway.errors import LinkLost, PublishRefused, SettingsError
-from gateway.ports import MessageProperties
+from gateway.messages import MessageProperties
 from gateway.settings import MqttSettings
 
 Acknowledgement = dict[str, Any]
