@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document, Event, S
 from gateway.ids import event_id
-from gateway.messages import EventRef, NewEvent, Outcome, RecordedEvent, Request
+from gateway.messages import EventRef, NewEvent, Outcome, RecordedEvent, Request, Verdict
 
 Upcaster = Callable[[Document], Document]
 
@@ -117,6 +117,29 @@ def outcome_of(events: Sequence[RecordedEvent]) -> Outcome:
         events=tuple(EventRef(event.id, event.type, event.revision) for event in events),
         persisted_at=last.recorded_at,
     )
+
+
+def follows(event: RecordedEvent, events: Sequence[RecordedEvent]) -> bool:
+    """Whether it is the next event of the command that caused these: they stand side by side, as their ids prove."""
+    metadata = read_metadata(events[0])
+    actor, command_id = str(metadata.get("actor")), str(metadata.get("command_id"))
+    return event.id == event_id(actor, _device_of(events[0]), command_id, len(events))
+
+
+def verdict_of(events: Sequence[RecordedEvent], command_id: str) -> Verdict | None:
+    """The verdict on the command with this id that caused these events; ``None`` if it did not cause the first."""
+    first = events[0]
+    metadata, device = read_metadata(first), _device_of(first)
+    actor = str(metadata.get("actor"))
+    # of a command's events, the first one carries its key; others with a like id may be another command's
+    if first.id != event_id(actor, device, command_id, 0):
+        return None
+    return Verdict(first.id, command_id, actor, device, str(metadata.get("command")), outcome_of(events))
+
+
+def _device_of(event: RecordedEvent) -> str:
+    """A stream is named by category and device, and a category has no dash."""
+    return event.stream.partition("-")[2]
 
 
 def accepted_code(first_revision: int) -> int:

@@ -3,14 +3,21 @@
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
+from gateway.adapters.esdb_options import EsdbOptions
+from gateway.adapters.event_index import EventIndex
+from gateway.adapters.indexed_store import IndexedOutcomes, IndexedStore
 from gateway.adapters.sqlite import Database
 from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.domain.catalogue import Catalogue
+from gateway.errors import SettingsError
 from gateway.ports import EventStore, Outcomes
 from gateway.settings import EventStoreSettings
+
+INDEX_FLUSH_INTERVAL: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +25,8 @@ class Storage:
     """An event store with all that belongs to it.
 
     Attributes:
-        work: what has to run as long as the store is in use, by name.
         figures: what health tells of it.
+        work: what has to run as long as the store is in use, by name.
     """
 
     store: EventStore
@@ -32,18 +39,40 @@ class Storage:
 async def open_storage(
     settings: EventStoreSettings, database: Database, catalogue: Catalogue
 ) -> AsyncIterator[Storage]:
-    """The embedded store, or the one at ``event_store.url``, which may be away."""
-    if settings.url:
-        async with open_eventstoredb(settings, database, catalogue) as storage:
-            yield storage
-    else:
+    """The embedded store, or the one at ``event_store.url``, which may be away.
+
+    Raises:
+        SettingsError: the settings cannot be used.
+    """
+    if not settings.url:
         yield Storage(SqliteLog(database), SqliteOutcomes(database), lambda: {"kind": "embedded"})
+        return
+    # here, because it takes long, and who keeps his events in the file need not have it
+    try:
+        from gateway.adapters.eventstoredb import open_eventstoredb
+    except ImportError as error:
+        raise SettingsError(f"event_store.url: {error}") from error
+
+    async with open_eventstoredb(eventstoredb_options(settings, catalogue)) as (log, follower):
+        index = EventIndex(database, log)
+        yield Storage(
+            IndexedStore(log, index),
+            IndexedOutcomes(log, index, SqliteOutcomes(database)),
+            lambda: {"kind": "eventstoredb", "following": follower.connected},
+            {"store follower": follower.run(), "event index": index.keep_flushed(INDEX_FLUSH_INTERVAL)},
+        )
 
 
-@asynccontextmanager
-async def open_eventstoredb(
-    settings: EventStoreSettings, database: Database, catalogue: Catalogue
-) -> AsyncIterator[Storage]:
-    """The store at ``event_store.url``."""
-    raise NotImplementedError(settings, database, catalogue)
-    yield
+def eventstoredb_options(settings: EventStoreSettings, catalogue: Catalogue) -> EsdbOptions:
+    """The settings as the adapter takes them."""
+    return EsdbOptions(
+        url=settings.url,
+        categories=tuple(decider.category for decider in catalogue),
+        prefix=settings.prefix,
+        username=settings.username,
+        password=settings.password.get_secret_value(),
+        ca_file=Path(settings.ca_file) if settings.ca_file else None,
+        deadline=settings.deadline,
+        in_flight=settings.in_flight,
+        keepalive=settings.keepalive,
+    )

@@ -51,8 +51,14 @@ class RecentEvents:
         self.head = events[-1].position
         while len(self._events) > self._limits.events or self._size > self._limits.size:
             self._drop((len(self._events) + 1) // 2)
-        self.grown.set()
-        self.grown = asyncio.Event()
+        self._tell()
+
+    def skip_to(self, head: int) -> None:
+        """The log ends here, and nothing of it up to here is in memory."""
+        self.head = head
+        self._drop(len(self._events))
+        self._floor = head
+        self._tell()
 
     def after(self, position: int, limit: int) -> Sequence[RecordedEvent] | None:
         """At most ``limit`` events over this position, none at the head; ``None`` if they are not here any more."""
@@ -62,6 +68,10 @@ class RecentEvents:
             return None
         start = bisect_right(self._events, position, key=_position)
         return self._events[start : start + limit]
+
+    def _tell(self) -> None:
+        self.grown.set()
+        self.grown = asyncio.Event()
 
     def _drop(self, count: int) -> None:
         """Drop the oldest."""

@@ -75,6 +75,13 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             properties BLOB NOT NULL
         ) STRICT""",
         "CREATE INDEX inbox_by_device ON inbox (device, arrival)",
+        # of a log that is elsewhere: where its events stand, and up to which revision that is known of each stream
+        "CREATE TABLE indexed (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, revision INTEGER NOT NULL) STRICT",
+        """CREATE TABLE event_index (
+            event_id BLOB PRIMARY KEY CHECK (length(event_id) = 16),
+            stream INTEGER NOT NULL,
+            revision INTEGER NOT NULL
+        ) STRICT, WITHOUT ROWID""",
     ),
 )
 """What makes a database of version n one of version n + 1. Never changed once released, only added to."""

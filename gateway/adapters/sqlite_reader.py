@@ -14,9 +14,9 @@ from uuid import UUID
 
 from gateway.adapters.outcome_record import decode_outcome
 from gateway.adapters.sqlite_file import connect_bystander, last_position
-from gateway.codec import outcome_of, read_metadata
+from gateway.codec import follows, verdict_of
 from gateway.errors import StateError
-from gateway.ids import event_id, event_id_range
+from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM, RecordedEvent, Verdict
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -81,25 +81,20 @@ class SqliteReader:
             for key, same_id, actor, device, command, record in rows
         ]
         for event in self._events("WHERE event_id BETWEEN ? AND ? LIMIT ?", (low, high, limit)):
-            metadata, device = read_metadata(event), _device_of(event)
-            actor = str(metadata.get("actor"))
-            # of a command's events, the first one carries its key; the range may hold other commands' events too
-            if event.id == event_id(actor, device, command_id, 0):
-                outcome = outcome_of(self._events_of_command(event))
-                verdicts.append(Verdict(event.id, command_id, actor, device, str(metadata.get("command")), outcome))
+            verdict = verdict_of(self._events_of_command(event), command_id)
+            if verdict is not None:
+                verdicts.append(verdict)
         return sorted(verdicts, key=lambda verdict: verdict.outcome.received_at)
 
     def _events(self, condition: str, values: Sequence[object]) -> list[RecordedEvent]:
         return [_recorded(row) for row in self.connection.execute(f"{_EVENT} {condition}", values).fetchall()]
 
     def _events_of_command(self, first: RecordedEvent) -> list[RecordedEvent]:
-        """All the events that a command caused, of which this is the first: side by side, as their ids prove."""
-        metadata, device = read_metadata(first), _device_of(first)
-        actor, command_id = str(metadata.get("actor")), str(metadata.get("command_id"))
+        """All the events that a command caused, of which this is the first."""
         events = [first]
         while page := self.read_stream(first.stream, after=events[-1].revision, limit=8):
             for event in page:
-                if event.id != event_id(actor, device, command_id, len(events)):
+                if not follows(event, events):
                     return events
                 events.append(event)
         return events
@@ -147,8 +142,3 @@ def _recorded(row: Any) -> RecordedEvent:  # noqa: ANN401 - sqlite3 does not typ
     return RecordedEvent(
         position, stream, revision, from_microseconds(recorded_at), UUID(bytes=id), type, data, metadata
     )
-
-
-def _device_of(event: RecordedEvent) -> str:
-    """A stream is named by category and device, and a category has no dash."""
-    return event.stream.partition("-")[2]

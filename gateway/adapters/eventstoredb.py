@@ -1,0 +1,242 @@
+"""EventStoreDB as the event store."""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any, Final
+from uuid import uuid4
+
+import orjson
+
+from gateway.adapters import esdb_client
+from gateway.adapters.esdb_connection import EsdbConnection
+from gateway.adapters.esdb_follower import EsdbFollower
+from gateway.adapters.esdb_options import EsdbOptions
+from gateway.adapters.esdb_records import StreamNames, from_store, to_store
+from gateway.adapters.recent_events import DEFAULT_LIMITS, RecentEvents
+from gateway.errors import StoreUnavailable, WrongExpectedRevision
+from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
+
+PAGE: Final = 500
+"""The most events that a subscriber is given at once."""
+
+IDENTITY: Final = "log-identity"
+_REMEMBERED_HEADS: Final = 16_384
+
+
+class EventStoreDBLog:
+    """An event store in EventStoreDB or KurrentDB; see :class:`~gateway.ports.EventStore`.
+
+    The store compares ids only with those at the place of an append. So every append names its exact revision, and
+    whoever appends looks first whether a command has left events elsewhere: :mod:`gateway.adapters.event_index`.
+    """
+
+    def __init__(self, connection: EsdbConnection, names: StreamNames, recent: RecentEvents) -> None:
+        """Read and write over one connection; ``recent`` is what a follower puts the newest events into."""
+        self._connection = connection
+        self._names = names
+        self._recent = recent
+        self._log_id: str | None = None
+        # the last revision of streams, as far as seen: an append behind it is no repetition
+        self._heads: OrderedDict[str, int] = OrderedDict()
+
+    @property
+    def newest(self) -> int:
+        """The highest position that the subscription has told."""
+        return self._recent.head
+
+    async def identify(self) -> str:
+        """Identity of this log: what the first gateway that came wrote into a stream of its own.
+
+        Raises:
+            StoreUnavailable: the store is away.
+        """
+        if self._log_id is None:
+            found = await self.read_stream(IDENTITY, limit=1)
+            if not found:
+                name = orjson.dumps({"log_id": uuid4().hex})
+                # somebody else may be first
+                with suppress(WrongExpectedRevision):
+                    await self.append(IDENTITY, NO_STREAM, [NewEvent(uuid4(), "LogCreated", name, b"{}")])
+                found = await self.read_stream(IDENTITY, limit=1)
+            if not found:
+                raise StoreUnavailable("the log does not tell its identity yet")
+            self._log_id = str(orjson.loads(found[0].data)["log_id"])
+        return self._log_id
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        """Write all the events, or none, behind the revision ``expected``.
+
+        Raises:
+            WrongExpectedRevision: the stream is elsewhere: nothing was written.
+            StoreUnavailable: whether it was written is unknown; the same call again finds out.
+            ValueError: there are no events, they are too large, or their metadata are no objects.
+        """
+        now = datetime.now(UTC)
+        return await self._append(stream, expected, events, [now] * len(events))
+
+    async def append_recorded(self, stream: str, expected: int, events: Sequence[RecordedEvent]) -> None:
+        """Write events of another log as :meth:`append` does, but with the times that they have."""
+        new = [NewEvent(event.id, event.type, event.data, event.metadata) for event in events]
+        await self._append(stream, expected, new, [event.recorded_at for event in events])
+
+    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream.
+
+        Raises:
+            StoreUnavailable: the store is away.
+        """
+        name = self._names.in_store(stream)
+
+        async def read(client: Any) -> Sequence[Any]:  # noqa: ANN401 - the client has no common type
+            found: Sequence[Any] = await client.get_stream(
+                name, stream_position=after + 1, limit=limit, timeout=self._connection.deadline
+            )
+            return found
+
+        try:
+            found = await self._connection.call(read)
+        except (esdb_client.NotFound, esdb_client.StreamIsDeleted):
+            self._remember(stream, NO_STREAM)
+            return ()
+        events = [from_store(event, self._names) for event in found]
+        if any(one.revision + 1 != next_one.revision for one, next_one in pairwise(events)):
+            raise StoreUnavailable(f"{stream} was read with a gap")
+        if len(events) < limit:
+            self._remember(stream, events[-1].revision if events else after)
+        return events
+
+    async def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order.
+
+        Raises:
+            StoreUnavailable: the store is away.
+        """
+
+        async def read(client: Any) -> list[Any]:  # noqa: ANN401 - the client has no common type
+            # what stands at the position itself comes, too
+            response = await client.read_all(
+                commit_position=after or None,
+                filter_include=self._names.pattern,
+                filter_by_stream_name=True,
+                limit=limit + 1,
+                timeout=self._connection.deadline,
+            )
+            async with response:
+                return [event async for event in response]
+
+        found = await self._connection.call(read)
+        ours = [event for event in found if event.commit_position > after and self._names.is_ours(event.stream_name)]
+        return [from_store(event, self._names) for event in ours[:limit]]
+
+    async def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
+        """Every event with a position over ``after``, in order, without gap or repeat, for ever.
+
+        Raises:
+            StoreUnavailable: the store is away, and what is wanted is not in memory.
+        """
+        while True:
+            # taken before looking, so that what comes between looking and waiting is not missed
+            grown = self._recent.grown
+            events = self._recent.after(after, PAGE)
+            if events is None:
+                events = await self.read_all(after=after, limit=PAGE)
+            if events:
+                yield events
+                after = events[-1].position
+            else:
+                await grown.wait()
+
+    async def head(self) -> int:
+        """Position of the last event; 0 for an empty log.
+
+        Raises:
+            StoreUnavailable: the store is away.
+        """
+
+        async def ask(client: Any) -> int:  # noqa: ANN401 - the client has no common type
+            position: int = await client.get_commit_position(
+                filter_include=self._names.pattern, filter_by_stream_name=True, timeout=self._connection.deadline
+            )
+            return position
+
+        return await self._connection.call(ask)
+
+    async def _append(
+        self, stream: str, expected: int, events: Sequence[NewEvent], times: Sequence[datetime]
+    ) -> Appended:
+        if not events:
+            raise ValueError("an append needs at least one event")
+        # a list: the client tries again by itself, and an iterator would then be at its end
+        records = [to_store(event, at) for event, at in zip(events, times, strict=True)]
+        revision = expected if expected != NO_STREAM else esdb_client.StreamState.NO_STREAM
+        name = self._names.in_store(stream)
+
+        async def write(client: Any) -> int:  # noqa: ANN401 - the client has no common type
+            position: int = await client.append_to_stream(
+                name, current_version=revision, events=records, timeout=self._connection.deadline
+            )
+            return position
+
+        is_new = self._heads.pop(stream, None) == expected
+        try:
+            position = await self._connection.call(write)
+        except esdb_client.WrongCurrentVersion:
+            return await self._conflict(stream, expected, events)
+        except esdb_client.StreamIsDeleted as error:
+            raise ValueError(f"{name} is deleted for good") from error
+        if is_new and len(events) == 1 and position:
+            self._remember(stream, expected + 1)
+            return Appended((position,), times[0])
+        # the client tells the last position only, and the time not at all where these events stood there before
+        found = await self._found_at(stream, expected, events)
+        if found is None:
+            raise StoreUnavailable(f"{stream} was written, but does not show it yet")
+        return found
+
+    async def _conflict(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        found = await self._found_at(stream, expected, events)
+        if found is not None:
+            return found
+        last = await self._connection.call(lambda client: self._last_revision(client, stream))
+        raise WrongExpectedRevision(stream, expected, last)
+
+    async def _last_revision(self, client: Any, stream: str) -> int:  # noqa: ANN401 - the client has no common type
+        try:
+            version = await client.get_current_version(self._names.in_store(stream), timeout=self._connection.deadline)
+        except esdb_client.StreamIsDeleted:
+            return NO_STREAM
+        return NO_STREAM if version is esdb_client.StreamState.NO_STREAM else int(version)
+
+    async def _found_at(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended | None:
+        """The answer to an append, from the events as they stand; ``None`` if others stand there."""
+        stand = await self.read_stream(stream, after=expected, limit=len(events))
+        if [event.id for event in stand] != [event.id for event in events]:
+            return None
+        return Appended(tuple(event.position for event in stand), stand[-1].recorded_at)
+
+    def _remember(self, stream: str, revision: int) -> None:
+        self._heads[stream] = revision
+        self._heads.move_to_end(stream)
+        if len(self._heads) > _REMEMBERED_HEADS:
+            self._heads.popitem(last=False)
+
+
+@asynccontextmanager
+async def open_eventstoredb(options: EsdbOptions) -> AsyncIterator[tuple[EventStoreDBLog, EsdbFollower]]:
+    """The log in an EventStoreDB, which may be away, and what follows it, which the caller runs.
+
+    Raises:
+        SettingsError: the client library does not take the URL, or the CA file cannot be read.
+    """
+    names = StreamNames(options.prefix, options.categories)
+    recent = RecentEvents(0, DEFAULT_LIMITS)
+    # a client ends its subscriptions whenever it connects anew for a call that failed: they have one of their own
+    writing, following = EsdbConnection(options), EsdbConnection(options)
+    try:
+        yield EventStoreDBLog(writing, names, recent), EsdbFollower(following, names, recent, options.silence)
+    finally:
+        await following.close()
+        await writing.close()

@@ -1,0 +1,138 @@
+"""An event store and a memory of outcomes, on a store without an index of event ids and the index beside it."""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from datetime import datetime
+from itertools import groupby
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from gateway.adapters.event_index import EventIndex, Place
+from gateway.adapters.sqlite_outcomes import SqliteOutcomes
+from gateway.codec import follows, outcome_of, verdict_of
+from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
+from gateway.ports import EventStore
+
+log = structlog.get_logger()
+
+_FEW: Final = 8
+
+
+class IndexedStore:
+    """Another event store, whose index hears of everything that passes; see :class:`~gateway.ports.EventStore`."""
+
+    def __init__(self, store: EventStore, index: EventIndex) -> None:
+        self._store = store
+        self._index = index
+
+    @property
+    def newest(self) -> int:
+        """The highest position that is known without asking."""
+        return self._store.newest
+
+    async def identify(self) -> str:
+        """Identity of the log."""
+        return await self._store.identify()
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        """Write all the events, or none; see :meth:`~gateway.ports.EventStore.append`."""
+        appended = await self._store.append(stream, expected, events)
+        self._index.add(stream, expected, [(event.id, expected + 1 + index) for index, event in enumerate(events)])
+        return appended
+
+    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a revision over ``after``, in order."""
+        events = await self._store.read_stream(stream, after=after, limit=limit)
+        self._index.add(stream, after, [(event.id, event.revision) for event in events])
+        return events
+
+    async def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order."""
+        return await self._store.read_all(after=after, limit=limit)
+
+    async def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
+        """Every event with a position over ``after``, in order, for ever."""
+        async with aclosing(self._store.subscribe(after=after)) as pages:
+            async for page in pages:
+                for stream, run in groupby(page, key=lambda event: event.stream):
+                    places = [(event.id, event.revision) for event in run]
+                    self._index.add(stream, places[0][1] - 1, places)
+                yield page
+
+    async def head(self) -> int:
+        """Position of the last event."""
+        return await self._store.head()
+
+
+class IndexedOutcomes:
+    """Outcomes from the events themselves, found by the index; see :class:`~gateway.ports.Outcomes`."""
+
+    def __init__(self, store: EventStore, index: EventIndex, others: SqliteOutcomes) -> None:
+        """Find accepted commands in the store; ``others`` keeps those that left no events."""
+        self._store = store
+        self._index = index
+        self._others = others
+
+    async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+        """The outcomes of those of these commands that are known, accepted and refused alike.
+
+        Raises:
+            StoreUnavailable: the store or the disk does not let it read.
+        """
+        if stream:
+            await self._index.cover(stream, revision)
+        found: dict[UUID, Outcome] = {}
+        for key, place in (await self._index.locate(keys)).items():
+            events = await self._events_at(place)
+            if events[:1] and events[0].id == key:
+                found[key] = outcome_of(events)
+            else:
+                log.error("event_index_wrong", stream=place.stream, revision=place.revision)
+                await self._index.forget_all()
+                return await self.find(stream, revision, keys)
+        unknown = [key for key in keys if key not in found]
+        return {**await self._others.find(stream, revision, unknown), **found} if unknown else found
+
+    async def find_by_command_id(self, command_id: str, *, limit: int = 100) -> Sequence[Verdict]:
+        """The verdicts on the commands that carry this id, whoever sent them and for whichever device.
+
+        Raises:
+            StoreUnavailable: the store or the disk does not let it read.
+        """
+        verdicts = list(await self._others.find_by_command_id(command_id, limit=limit))
+        known = {verdict.key for verdict in verdicts}
+        for place in await self._index.locate_command(command_id, limit):
+            verdict = verdict_of(await self._events_at(place), command_id)
+            if verdict is not None and verdict.key not in known:
+                verdicts.append(verdict)
+        return sorted(verdicts, key=lambda verdict: verdict.outcome.received_at)
+
+    async def remember(self, verdicts: Sequence[Verdict]) -> None:
+        """Keep verdicts that left no events in the log; durable on return.
+
+        Raises:
+            StoreUnavailable: the disk does not let it.
+        """
+        await self._others.remember(verdicts)
+
+    async def prune(self, before: datetime) -> int:
+        """Forget what :meth:`remember` kept before this time; how many.
+
+        Raises:
+            StoreUnavailable: the disk does not let it.
+        """
+        return await self._others.prune(before)
+
+    async def _events_at(self, place: Place) -> list[RecordedEvent]:
+        """The event that stands there, and those behind it that the same command caused."""
+        events: list[RecordedEvent] = []
+        after = place.revision - 1
+        while page := await self._store.read_stream(place.stream, after=after, limit=_FEW):
+            for event in page:
+                if events and not follows(event, events):
+                    return events
+                events.append(event)
+            after = page[-1].revision
+        return events
