@@ -247,6 +247,7 @@ class Pipeline:
             return answers
         deadline = items[0].since + parts.patience
         pause = FIRST_PAUSE
+        reason = f"no answer within {parts.patience:g} s"
         while True:
             remaining = max(deadline - parts.clock.monotonic(), 0)
             try:
@@ -254,12 +255,13 @@ class Pipeline:
                 async with asyncio.timeout(remaining):
                     answers = await parts.handler.handle(requests)
             except TimeoutError:
-                raise StoreUnavailable(f"no answer within {parts.patience:g} s") from None
+                raise StoreUnavailable(reason) from None
             except StorageFull:
                 raise  # waiting does not help
-            except StoreUnavailable:
+            except StoreUnavailable as error:
                 if pause > remaining:
                     raise
+                reason = str(error)
             else:
                 if self._parking.since is not None:
                     self._parking.served()

@@ -160,13 +160,14 @@ class EsdbConnection:
 
 
 async def uncut(operation: Awaitable[T]) -> T:
-    """Wait for a read that ends as if it were complete when it is cancelled: raise CancelledError then, after all."""
+    """Wait for an operation that hides its cancellation, behind a result cut short or an error of its own."""
     task = asyncio.current_task()
     before = task.cancelling() if task is not None else 0
-    result = await operation
-    if task is not None and task.cancelling() > before:
-        raise asyncio.CancelledError
-    return result
+    try:
+        return await operation
+    finally:
+        if task is not None and task.cancelling() > before:
+            raise asyncio.CancelledError
 
 
 async def _close(client: Any) -> None:  # noqa: ANN401 - the client has no common type

@@ -220,6 +220,26 @@ def recorded(position: int, size: int = 2) -> RecordedEvent:
     return RecordedEvent(position, "device-a", position - 1, RECEIVED_AT, event.id, event.type, b"d" * size, b"")
 
 
+@pytest.mark.parametrize(
+    ("stream", "expected", "actual"),
+    [("device-b", NO_STREAM, NO_STREAM), ("device-a", 2, 2)],
+    ids=["another stream", "behind itself"],
+)
+async def test_events_that_stand_anywhere_are_not_appended_again(
+    path: Path, stream: str, expected: int, actual: int
+) -> None:
+    events = new_events(3)
+    async with open_database(path) as database:
+        log = SqliteLog(database)
+        await log.append("device-a", NO_STREAM, events)
+        with pytest.raises(WrongExpectedRevision) as conflict:
+            await log.append(stream, expected, events)
+        with pytest.raises(WrongExpectedRevision):
+            await log.append("device-a", 2, [*new_events(1), events[0]])
+        assert conflict.value.actual == actual
+        assert len(await log.read_all(after=0)) == 3
+
+
 def test_recent_events_are_bounded_by_number() -> None:
     recent = RecentEvents(0, RecentLimits(events=8))
     for position in range(1, 100):
