@@ -17,7 +17,6 @@ import structlog
 from gateway.adapters.sqlite import Database
 from gateway.adapters.sqlite_reader import select_in
 from gateway.errors import StoreUnavailable
-from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM
 from gateway.ports import EventStore
 
@@ -44,7 +43,11 @@ class Place(NamedTuple):
 
 
 class EventIndex:
-    """From event ids to places in the log."""
+    """From event ids to places in the log.
+
+    Attributes:
+        reached: the position up to which whoever follows the log has told of every event.
+    """
 
     def __init__(self, database: Database, store: EventStore) -> None:
         self._database = database
@@ -53,6 +56,7 @@ class EventIndex:
         self._complete: OrderedDict[str, int] = OrderedDict()
         self._pending: dict[UUID, Place] = {}
         self._writing: dict[UUID, Place] = {}
+        self.reached = 0
         self._checked = False
         self._flushing = asyncio.Lock()
         self._dirty = asyncio.Event()
@@ -110,21 +114,6 @@ class EventIndex:
             found |= {UUID(bytes=id): Place(stream, revision) for id, stream, revision in rows}
         return found
 
-    async def locate_command(self, command_id: str, limit: int) -> Sequence[Place]:
-        """Where events stand that a command with this id may have caused, whoever sent it; the caller looks closer.
-
-        Raises:
-            StoreUnavailable: the disk does not let it read.
-        """
-        low, high = event_id_range(command_id)
-        rows = await self._database.reader.call(
-            lambda connection: connection.execute(
-                f"{_PLACES} BETWEEN ? AND ? LIMIT ?", (low.bytes, high.bytes, limit)
-            ).fetchall()
-        )
-        recent = [place for id, place in [*self._pending.items(), *self._writing.items()] if low <= id <= high]
-        return list(dict.fromkeys([Place(stream, revision) for _, stream, revision in rows] + recent))
-
     async def forget_all(self) -> None:
         """Start again with nothing: the log is another one than the index was made of.
 
@@ -162,8 +151,8 @@ class EventIndex:
             self._writing, self._pending = self._pending, {}
             try:
                 if self._writing:
-                    entries = self._writing
-                    await self._database.writer.call(lambda connection: _write(connection, entries))
+                    entries, reached = self._writing, self.reached
+                    await self._database.writer.call(lambda connection: _write(connection, entries, reached))
             except BaseException:
                 self._pending = self._writing | self._pending
                 self._dirty.set()
@@ -208,10 +197,10 @@ def _belongs_to(connection: sqlite3.Connection, log_id: str) -> bool:
 def _forget_all(connection: sqlite3.Connection) -> None:
     connection.execute("DELETE FROM event_index")
     connection.execute("DELETE FROM indexed")
-    connection.execute("DELETE FROM identity WHERE name = 'indexed_log'")
+    connection.execute("DELETE FROM identity WHERE name IN ('indexed_log', 'index_position')")
 
 
-def _write(connection: sqlite3.Connection, entries: Mapping[UUID, Place]) -> None:
+def _write(connection: sqlite3.Connection, entries: Mapping[UUID, Place], reached: int) -> None:
     complete: dict[str, int] = {}
     for place in entries.values():
         complete[place.stream] = max(place.revision, complete.get(place.stream, NO_STREAM))
@@ -224,3 +213,5 @@ def _write(connection: sqlite3.Connection, entries: Mapping[UUID, Place]) -> Non
         "INSERT OR REPLACE INTO event_index SELECT ?, id, ? FROM indexed WHERE name = ?",
         [(id.bytes, place.revision, place.stream) for id, place in entries.items()],
     )
+    if reached:
+        connection.execute("INSERT OR REPLACE INTO identity VALUES ('index_position', ?)", (reached,))

@@ -11,7 +11,7 @@ import structlog
 
 from gateway.adapters.event_index import EventIndex, Place
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
-from gateway.codec import follows, outcome_of, verdict_of
+from gateway.codec import follows, outcome_of
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
 from gateway.ports import EventStore
 
@@ -59,6 +59,7 @@ class IndexedStore:
                 for stream, run in groupby(page, key=lambda event: event.stream):
                     places = [(event.id, event.revision) for event in run]
                     self._index.add(stream, places[0][1] - 1, places)
+                self._index.reached = page[-1].position
                 yield page
 
     async def head(self) -> int:
@@ -85,7 +86,7 @@ class IndexedOutcomes:
             await self._index.cover(stream, revision)
         found: dict[UUID, Outcome] = {}
         for key, place in (await self._index.locate(keys)).items():
-            events = await self._events_at(place)
+            events = await events_at(self._store, place)
             if events[:1] and events[0].id == key:
                 found[key] = outcome_of(events)
             else:
@@ -94,20 +95,6 @@ class IndexedOutcomes:
                 return await self.find(stream, revision, keys)
         unknown = [key for key in keys if key not in found]
         return {**await self._others.find(stream, revision, unknown), **found} if unknown else found
-
-    async def find_by_command_id(self, command_id: str, *, limit: int = 100) -> Sequence[Verdict]:
-        """The verdicts on the commands that carry this id, whoever sent them and for whichever device.
-
-        Raises:
-            StoreUnavailable: the store or the disk does not let it read.
-        """
-        verdicts = list(await self._others.find_by_command_id(command_id, limit=limit))
-        known = {verdict.key for verdict in verdicts}
-        for place in await self._index.locate_command(command_id, limit):
-            verdict = verdict_of(await self._events_at(place), command_id)
-            if verdict is not None and verdict.key not in known:
-                verdicts.append(verdict)
-        return sorted(verdicts, key=lambda verdict: verdict.outcome.received_at)
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
         """Keep verdicts that left no events in the log; durable on return.
@@ -125,14 +112,15 @@ class IndexedOutcomes:
         """
         return await self._others.prune(before)
 
-    async def _events_at(self, place: Place) -> list[RecordedEvent]:
-        """The event that stands there, and those behind it that the same command caused."""
-        events: list[RecordedEvent] = []
-        after = place.revision - 1
-        while page := await self._store.read_stream(place.stream, after=after, limit=_FEW):
-            for event in page:
-                if events and not follows(event, events):
-                    return events
-                events.append(event)
-            after = page[-1].revision
-        return events
+
+async def events_at(store: EventStore, place: Place) -> list[RecordedEvent]:
+    """The event that stands there, and those behind it that the same command caused."""
+    events: list[RecordedEvent] = []
+    after = place.revision - 1
+    while page := await store.read_stream(place.stream, after=after, limit=_FEW):
+        for event in page:
+            if events and not follows(event, events):
+                return events
+            events.append(event)
+        after = page[-1].revision
+    return events

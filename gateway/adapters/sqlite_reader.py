@@ -86,6 +86,19 @@ class SqliteReader:
                 verdicts.append(verdict)
         return sorted(verdicts, key=lambda verdict: verdict.outcome.received_at)
 
+    def indexed_between(self, low: UUID, high: UUID, *, limit: int = 100) -> list[tuple[str, int]]:
+        """Stream and revision of the indexed events of a log elsewhere whose ids lie in this range."""
+        return self.connection.execute(
+            "SELECT name, event_index.revision FROM event_index JOIN indexed ON indexed.id = stream"
+            " WHERE event_id BETWEEN ? AND ? LIMIT ?",
+            (low.bytes, high.bytes, limit),
+        ).fetchall()
+
+    def index_position(self) -> int:
+        """Position up to which the events of a log elsewhere are indexed."""
+        row = self.connection.execute("SELECT value FROM identity WHERE name = 'index_position'").fetchone()
+        return int(row[0]) if row is not None else 0
+
     def _events(self, condition: str, values: Sequence[object]) -> list[RecordedEvent]:
         return [_recorded(row) for row in self.connection.execute(f"{_EVENT} {condition}", values).fetchall()]
 

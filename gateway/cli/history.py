@@ -11,7 +11,7 @@ from gateway.cli.options import add_config, add_json, at_least
 from gateway.cli.output import note, print_json, print_table, shown
 
 if TYPE_CHECKING:
-    from gateway.adapters.sqlite_reader import SqliteReader
+    from gateway.cli.read_side import Log
     from gateway.messages import RecordedEvent
 
 SUMMARY: Final = "print the events of a device, oldest first"
@@ -60,7 +60,7 @@ def execute(options: Namespace) -> Exit:
     return Exit.OK if known else Exit.NO
 
 
-def _events(log: "SqliteReader", streams: Iterable[str], after: int) -> "Iterator[RecordedEvent]":
+def _events(log: "Log", streams: Iterable[str], after: int) -> "Iterator[RecordedEvent]":
     for stream in streams:
         revision = after
         while page := log.read_stream(stream, after=revision, limit=_PAGE):

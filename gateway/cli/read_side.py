@@ -1,21 +1,48 @@
 """The state directory as another process sees it, whether the gateway runs or not. Writes nothing."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.adapters.sqlite import DATABASE_FILE
-from gateway.adapters.sqlite_reader import SqliteReader, open_read_only
+from gateway.adapters.sqlite_reader import open_read_only
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, UnusableCacheError
 from gateway.cli.options import catalogue_of
 from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
+from gateway.messages import NO_STREAM, RecordedEvent, Verdict
 from gateway.projection import Projection
 from gateway.settings_loader import load_settings
+from gateway.storage import eventstoredb_options
 
 _PAGE: Final = 1_000
+
+
+class Log(Protocol):
+    """What can be asked of the log, wherever it is."""
+
+    @property
+    def log_id(self) -> str:
+        """Identity of the event log."""
+        ...
+
+    def head(self) -> int:
+        """Position of the last event; 0 for an empty log."""
+        ...
+
+    def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
+        ...
+
+    def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order."""
+        ...
+
+    def find_by_command_id(self, command_id: str) -> list[Verdict]:
+        """The verdicts on the commands that carry this id, whoever sent them and for whichever device."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +51,7 @@ class ReadSide:
 
     state_dir: Path
     catalogue: Catalogue
-    log: SqliteReader
+    log: Log
 
     def current_cache(self) -> ReadCache:
         """The read cache as of the newest event: the running gateway writes its file only now and then."""
@@ -54,10 +81,11 @@ class ReadSide:
     def fold(self, cache: ReadCache, until: int, progress: Callable[[int], None] = lambda _position: None) -> None:
         """Fold what the cache lacks into it, up to this position; tell the position after each page."""
         projection = Projection(cache, self.catalogue, EventCodec(self.catalogue))
-        # positions have no gaps, so the last page ends where it should
-        while page := self.log.read_all(after=cache.position, limit=min(_PAGE, until - cache.position)):
-            projection.apply(page)
+        while cache.position < until and (page := self.log.read_all(after=cache.position, limit=_PAGE)):
+            projection.apply([event for event in page if event.position <= until])
             progress(cache.position)
+            if page[-1].position > until:
+                break
 
 
 @contextmanager
@@ -67,8 +95,16 @@ def open_read_side(config: Path | None) -> Iterator[ReadSide]:
     Raises:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
+        StoreUnavailable: the log is elsewhere, and the store is away.
     """
     settings = load_settings(config).settings
     state_dir = settings.gateway.state_dir
-    with open_read_only(state_dir / DATABASE_FILE) as log:
-        yield ReadSide(state_dir, catalogue_of(settings), log)
+    catalogue = catalogue_of(settings)
+    with open_read_only(state_dir / DATABASE_FILE) as own:
+        if not settings.event_store.url:
+            yield ReadSide(state_dir, catalogue, own)
+            return
+        from gateway.cli.remote_log import open_remote_log
+
+        with open_remote_log(eventstoredb_options(settings.event_store, catalogue), own) as log:
+            yield ReadSide(state_dir, catalogue, log)

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 
 import orjson
+import pytest
 
 from gateway.adapters.sqlite_file import prepare
 from gateway.adapters.sqlite_reader import open_read_only
 from gateway.messages import RecordedEvent
 
 ROUNDS = 10
+
+pytestmark = pytest.mark.embedded
 
 APPENDING = """
 import asyncio, sys

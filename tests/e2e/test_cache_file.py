@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from tinydb import TinyDB, where
 
-from tests.support.event_log import read_log
 from tests.support.site import Site
 from tests.support.technician import Body, Technician
 
@@ -34,7 +33,7 @@ async def test_after_a_shutdown_plain_tinydb_reads_what_was_acknowledged(own_sit
         one: (ack["revision"], ack["position"]) for one, ack in last.items()
     }
     assert [(alarm["code"], alarm["severity"]) for alarm in alarms] == [("hot", "info")]
-    assert checkpoint["position"] == read_log(own_site.gateway.database)[-1].position
+    assert checkpoint["position"] == own_site.gateway.logged()[-1].position
 
 
 def _delete(cache: Path) -> None:

@@ -60,9 +60,9 @@ def broker(tmp_path: Path) -> Iterator[Broker]:
 
 @asynccontextmanager
 async def sending(broker: Broker, tmp_path: Path, *arguments: str) -> AsyncIterator[tuple[Gateway, Sender]]:
-    command = GatewayProcess(tmp_path, broker.port)._command(
-        "send", "pump-7", "suspend", "--actor", "alice", "--id", "c-1", "--json", *arguments
-    )
+    settings = GatewayProcess(tmp_path, broker.port)
+    settings.close()
+    command = settings._command("send", "pump-7", "suspend", "--actor", "alice", "--id", "c-1", "--json", *arguments)
     async with Client("127.0.0.1", broker.port, protocol=ProtocolVersion.V5) as client:
         await client.subscribe("edge/gw1/cmd/alice/pump-7/suspend", qos=1)
         process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdout=PIPE, stderr=PIPE)

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from tests.support.broker import Broker
-from tests.support.event_log import read_log
 from tests.support.gateway_process import REPOSITORY, GatewayProcess
 from tests.support.site import Site, site
 from tests.support.technician import technician
@@ -23,9 +22,7 @@ def send(gateway: GatewayProcess, *arguments: str) -> tuple[int, dict[str, Any]]
 
 
 def events(gateway: GatewayProcess, device: str) -> list[tuple[str, str]]:
-    return [
-        (event.type, event.metadata["command_id"]) for event in read_log(gateway.database) if event.device == device
-    ]
+    return [(event.type, event.metadata["command_id"]) for event in gateway.logged() if event.device == device]
 
 
 @pytest.fixture
@@ -148,6 +145,7 @@ def guarded(tmp_path: Path) -> Iterator[tuple[Broker, GatewayProcess]]:
         broker.start()
         yield broker, gateway
     finally:
+        gateway.close()
         broker.stop()
 
 

@@ -66,8 +66,9 @@ def switch_often() -> Iterator[None]:
 async def test_the_loop_comes_round_within_100_ms_under_10_000_commands(tmp_path: Path) -> None:
     broker = Broker(tmp_path / "broker")
     broker.start()
+    gateway = GatewayProcess(tmp_path / "gateway", broker.port)
     try:
-        settings = load_settings(GatewayProcess(tmp_path / "gateway", broker.port).config).settings
+        settings = load_settings(gateway.config).settings
         stop, watch = asyncio.Event(), LoopWatch()
         async with asyncio.TaskGroup() as group:
             group.create_task(app.run(settings, stop, asyncio.Event()))
@@ -82,6 +83,7 @@ async def test_the_loop_comes_round_within_100_ms_under_10_000_commands(tmp_path
             watching.cancel()
             stop.set()
     finally:
+        gateway.close()
         broker.stop()
     assert status == 0
     assert [line for line in lines if line["log_level"] not in {"debug", "info"}] == []

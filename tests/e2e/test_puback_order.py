@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.event_log import read_log
 from tests.support.gateway_process import GatewayProcess
 from tests.support.technician import ROOT, Body
 
@@ -143,9 +142,10 @@ async def test_an_acknowledgement_comes_when_the_event_is_in_the_log(tmp_path: P
         for number in range(1, 21):
             broker.deliver(number, f"pump-{number}")
             await broker.until_acks(number)
-            assert read_log(gateway.database)[-1].id == broker.acks[-1]["events"][0]["id"]
+            assert gateway.logged()[-1].id == broker.acks[-1]["events"][0]["id"]
 
 
+@pytest.mark.embedded
 async def test_nothing_is_acknowledged_while_the_log_cannot_be_written(tmp_path: Path) -> None:
     async with _wired(tmp_path) as (broker, gateway):
         with _locked(gateway.database):
@@ -167,7 +167,7 @@ async def test_the_puback_waits_until_the_broker_has_the_acknowledgement(tmp_pat
         broker.confirm()
         await broker.until_pubacks(2)
         assert broker.pubacks == [7, 8]
-        assert {event.id for event in read_log(gateway.database)} == {ack["events"][0]["id"] for ack in broker.acks}
+        assert {event.id for event in gateway.logged()} == {ack["events"][0]["id"] for ack in broker.acks}
 
 
 @contextmanager

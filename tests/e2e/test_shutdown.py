@@ -4,7 +4,6 @@ import asyncio
 import signal
 import time
 
-from tests.support.event_log import read_log
 from tests.support.site import Site
 from tests.support.technician import Technician
 
@@ -38,7 +37,7 @@ async def test_a_shutdown_under_load_is_quick_and_loses_nothing_acknowledged(own
         assert (status, took < GRACE) == (0, True)
         offline = await tech.until("gateway/status", lambda status: status["state"] == "offline")
         assert offline["epoch"] == gateway.epoch
-        logged = {event.id for event in read_log(gateway.database)}
+        logged = {event.id for event in gateway.logged()}
         accepted = [ack.body for acks in tech.acks.values() for ack in acks if ack.body["status"] == "accepted"]
     assert len(accepted) > 200
     assert {event["id"] for ack in accepted for event in ack["events"]} <= logged

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from uuid import uuid4
 
+import pytest
+
 from tests.support.gateway_process import GatewayProcess
 from tests.support.site import Site
 from tests.support.technician import Technician
 
 MODEL = {"model": "T-1000"}
+
+pytestmark = pytest.mark.embedded
 
 
 @contextmanager

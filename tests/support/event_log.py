@@ -1,10 +1,13 @@
-"""The event log, read by SQL alone: shares no code with the gateway, so that it can judge it."""
+"""The event log, read by SQL or by the store's own client: shares no code with the gateway, so that it can judge it."""
 
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from uuid import UUID
@@ -45,3 +48,31 @@ def read_log(database: Path) -> Sequence[LoggedEvent]:
         LoggedEvent(position, stream, revision, str(UUID(bytes=id_)), type_, json.loads(data), json.loads(metadata))
         for position, stream, revision, id_, type_, data, metadata in rows
     ]
+
+
+def read_remote_log(url: str, prefix: str) -> Sequence[LoggedEvent]:
+    """Every event of the devices in an EventStoreDB, in the order of positions."""
+    client: Any = _client(url)
+    try:
+        with client.read_all(filter_include=f"{re.escape(prefix)}device-.*", filter_by_stream_name=True) as events:
+            return [
+                LoggedEvent(
+                    event.commit_position,
+                    event.stream_name.removeprefix(prefix),
+                    event.stream_position,
+                    str(event.id),
+                    event.type,
+                    json.loads(event.data),
+                    json.loads(event.metadata),
+                )
+                for event in events
+            ]
+    finally:
+        client.close()
+
+
+def _client(url: str) -> object:
+    # whichever of the two is installed
+    if find_spec("kurrentdbclient"):
+        return import_module("kurrentdbclient").KurrentDBClient(url)
+    return import_module("esdbclient").EventStoreDBClient(url)

@@ -6,11 +6,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
+from tests.support.chosen_store import CHOSEN, EMBEDDED, ChosenStore
+from tests.support.event_log import LoggedEvent, read_log, read_remote_log
 from tests.support.technician import ROOT
 
 REPOSITORY: Final = Path(__file__).parents[2]
@@ -35,6 +37,7 @@ class GatewayProcess:
     Attributes:
         state_dir: what it keeps.
         epoch: of the newest connection that this object has seen it make.
+        store: where it keeps its events.
     """
 
     def __init__(self, directory: Path, port: int, settings: Sections | None = None) -> None:
@@ -45,8 +48,15 @@ class GatewayProcess:
         self._port = port
         self._log = directory / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
-        own: Sections = {"gateway": {"state_dir": str(self.state_dir)}, "mqtt": {"port": port}}
-        self.config.write_text(_toml(_merge(DEFAULTS, own, settings or {})))
+        self.store = ChosenStore(directory / "store")
+        own: Sections = {
+            "gateway": {"state_dir": str(self.state_dir)},
+            "mqtt": {"port": port},
+            "event_store": self.store.settings(),
+        }
+        merged = _merge(DEFAULTS, own, settings or {})
+        self._event_store: dict[str, Any] = merged["event_store"]
+        self.config.write_text(_toml(merged))
 
     @property
     def database(self) -> Path:
@@ -111,6 +121,13 @@ class GatewayProcess:
         """Leave nothing running."""
         if self._process is not None:
             self.kill()
+        self.store.close()
+
+    def logged(self) -> Sequence[LoggedEvent]:
+        """Every event of its log, in order."""
+        if CHOSEN == EMBEDDED:
+            return read_log(self.database)
+        return read_remote_log(self._event_store["url"], self._event_store.get("prefix", ""))
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a subcommand with this gateway's settings."""

@@ -26,29 +26,37 @@ class Sent:
         return self.actor, self.device, self.id
 
 
-def faults(sent: Sequence[Sent], acks: Mapping[str, Sequence[Body]], log: Sequence[LoggedEvent]) -> list[str]:
+def faults(
+    sent: Sequence[Sent], acks: Mapping[str, Sequence[Body]], log: Sequence[LoggedEvent], *, gapless: bool = True
+) -> list[str]:
     """Everything that breaks a promise: none in a good run.
 
     Args:
         sent: the commands, each sender's in the order in which he sent them first.
         acks: all acknowledgements of each command id.
         log: all events.
+        gapless: whether positions count the events, as in the embedded store.
     """
     effects: defaultdict[tuple[str, str, str], list[LoggedEvent]] = defaultdict(list)
     for event in log:
         effects[event.command].append(event)
-    found = [*_gaps(log), *(f"nobody sent {key}" for key in effects.keys() - {one.key for one in sent})]
+    found = [
+        *_gaps(log, gapless=gapless),
+        *(f"nobody sent {key}" for key in effects.keys() - {one.key for one in sent}),
+    ]
     for one in sent:
         found += (f"{one.key}: {fault}" for fault in _verdict_faults(one, acks.get(one.id, ()), effects[one.key]))
     found += _disorder(sent, effects)
     return found
 
 
-def _gaps(log: Sequence[LoggedEvent]) -> Iterator[str]:
+def _gaps(log: Sequence[LoggedEvent], *, gapless: bool) -> Iterator[str]:
     revisions: defaultdict[str, int] = defaultdict(int)
-    for position, event in enumerate(log, start=1):
-        if event.position != position:
-            yield f"position {event.position} stands where {position} belongs"
+    last = 0
+    for event in log:
+        if event.position <= last or (gapless and event.position != last + 1):
+            yield f"position {event.position} stands behind {last}"
+        last = event.position
         if event.revision != revisions[event.stream]:
             yield f"{event.stream}: revision {event.revision} stands where {revisions[event.stream]} belongs"
         revisions[event.stream] += 1
