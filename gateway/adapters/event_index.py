@@ -143,8 +143,10 @@ class EventIndex:
         """Write what is in memory.
 
         Raises:
-            StoreUnavailable: the disk does not let it; it stays in memory.
+            StoreUnavailable: the disk does not let it, or the log does not tell who it is; it stays in memory.
         """
+        if not self._checked:
+            await self._check()
         async with self._flushing:
             self._dirty.clear()
             self._full.clear()

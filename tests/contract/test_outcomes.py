@@ -10,12 +10,15 @@ from uuid import UUID
 
 import pytest
 
+from gateway.adapters.event_index import EventIndex
+from gateway.adapters.indexed_store import IndexedOutcomes, IndexedStore
 from gateway.adapters.sqlite import open_database
 from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.ids import event_id
 from gateway.messages import NO_STREAM, ErrorDetail, EventRef, Outcome, Verdict
 from gateway.ports import EventStore, Outcomes
+from tests.support.memory_store import MemoryStore
 from tests.support.new_events import DIGEST, RECEIVED_AT, events_of_command, new_events
 
 
@@ -38,8 +41,17 @@ async def sqlite_memory(directory: Path) -> AsyncIterator[Memory]:
         yield Memory(SqliteOutcomes(database), SqliteLog(database))
 
 
+@asynccontextmanager
+async def indexed_memory(directory: Path) -> AsyncIterator[Memory]:
+    """Beside a store that has no index of its own."""
+    async with open_database(directory / "gateway.db") as database:
+        store = MemoryStore()
+        index = EventIndex(database, store)
+        yield Memory(IndexedOutcomes(store, index, SqliteOutcomes(database)), IndexedStore(store, index))
+
+
 Factory = Callable[[Path], AbstractAsyncContextManager[Memory]]
-MEMORIES: dict[str, Factory] = {"sqlite": sqlite_memory}
+MEMORIES: dict[str, Factory] = {"sqlite": sqlite_memory, "indexed": indexed_memory}
 
 
 @pytest.fixture(params=MEMORIES)
