@@ -40,9 +40,8 @@ async def inbox(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 def parked(arrival: int, device: str = "p", copy_of: bytes | None = None) -> Parked:
     properties = MessageProperties("edge/gw1/ack/p/me", b"\x00\xff", "application/json", 60, (("a", "1"), ("a", "ü")))
     entry = ParkedEntry(arrival, "alice", device)
-    return Parked(
-        entry, f"c{arrival}", copy_of, AT, f"edge/gw1/cmd/alice/{device}/stop", b"\x00{}\xff", True, properties
-    )
+    topic = f"edge/gw1/cmd/alice/{device}/stop"
+    return Parked(entry, f"c{arrival}", copy_of, AT, topic, b"\x00{}\xff", retain=True, properties=properties)
 
 
 async def test_a_command_comes_out_exactly_as_it_went_in(inbox: Inbox) -> None:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.chosen_store import CHOSEN, EMBEDDED, ChosenStore
+from tests.support.chosen_store import ChosenStore
 from tests.support.event_log import LoggedEvent, read_log, read_remote_log
 from tests.support.technician import ROOT
 
@@ -125,9 +125,9 @@ class GatewayProcess:
 
     def logged(self) -> Sequence[LoggedEvent]:
         """Every event of its log, in order."""
-        if CHOSEN == EMBEDDED:
-            return read_log(self.database)
-        return read_remote_log(self._event_store["url"], self._event_store.get("prefix", ""))
+        if "url" in self._event_store:
+            return read_remote_log(self._event_store["url"], self._event_store.get("prefix", ""))
+        return read_log(self.database)
 
     def run(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a subcommand with this gateway's settings."""
