@@ -6,10 +6,10 @@ export PATH := $(PATH):/usr/sbin
 PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup run test demo check lock clean
+.PHONY: help setup run test test-kurrentdb test-eventstoredb demo check lock clean
 
 help: ## show the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 8
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 setup:
 	@.ci/setup
@@ -17,8 +17,16 @@ setup:
 run: setup ## the gateway in the foreground, with a broker on loopback if there is none
 	@.ci/start
 
-test: check ## lint, types, imports, and all tests against a real mosquitto
+test: check ## lint, types, imports, and all tests against a real mosquitto, with both kinds of event store
 	.venv/bin/pytest
+	EVENT_STORE=stand-in .venv/bin/pytest tests/e2e tests/crash
+
+test-kurrentdb: ## the tests of the store adapter with kurrentdbclient, in an environment of its own
+	@.ci/setup .venv-kurrentdb requirements-kurrentdb.txt
+	.venv-kurrentdb/bin/pytest tests/contract tests/unit/adapters tests/unit/eventstoredb tests/e2e/test_store_away.py
+
+test-eventstoredb: setup ## the contract and end-to-end tests against a real server: URL=esdb://...
+	EVENT_STORE="$(URL)" .venv/bin/pytest tests/contract tests/e2e tests/crash
 
 demo: setup ## a tour that runs by itself, with a kill -9 in the middle
 	.venv/bin/python .ci/demo.py

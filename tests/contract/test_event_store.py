@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
@@ -16,6 +17,7 @@ from gateway.adapters.sqlite_log import SqliteLog
 from gateway.errors import WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
 from gateway.ports import EventStore
+from tests.support.chosen_store import CHOSEN, EMBEDDED, STAND_IN
 from tests.support.eventstoredb_process import stand_in
 from tests.support.memory_store import MemoryStore
 from tests.support.new_events import new_event, new_events
@@ -35,7 +37,13 @@ async def memory_store(_directory: Path) -> AsyncIterator[EventStore]:
 
 @asynccontextmanager
 async def eventstoredb_store(_directory: Path) -> AsyncIterator[EventStore]:
-    async with stand_in() as server, open_eventstoredb(EsdbOptions(server.url, ("device",))) as (store, follower):
+    """The stand-in server, or the one that the tests are told to use."""
+    async with AsyncExitStack() as stack:
+        if CHOSEN in {EMBEDDED, STAND_IN}:
+            options = EsdbOptions((await stack.enter_async_context(stand_in())).url, ("device",))
+        else:
+            options = EsdbOptions(CHOSEN, ("device",), prefix=f"test-{uuid4().hex}.")
+        store, follower = await stack.enter_async_context(open_eventstoredb(options))
         following = asyncio.create_task(follower.run())
         try:
             yield store
