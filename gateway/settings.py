@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from gateway.domain.decider import Decider
 from gateway.errors import SettingsError
@@ -127,6 +127,17 @@ class EventStoreSettings(Section):
         2.0, ge=0, le=60, description="Seconds that a command waits for the store; then it is parked"
     )
     snapshot_every: int = Field(1_000, ge=10, description="Events of a device between two snapshots")
+
+    def at(self, url: str) -> "EventStoreSettings":
+        """The same for a store elsewhere.
+
+        Raises:
+            SettingsError: the URL is none of an event store.
+        """
+        try:
+            return type(self)(**{**dict(self), "url": url})
+        except ValidationError as error:
+            raise SettingsError(f"{url!r}: {error.errors(include_context=False)[0]['msg']}") from None
 
 
 class LimitSettings(Section):

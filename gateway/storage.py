@@ -1,10 +1,10 @@
 """Where the events live: the event store that the settings name, and the memory of outcomes that goes with it."""
 
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from gateway.adapters.esdb_options import EsdbOptions
 from gateway.adapters.event_index import EventIndex
@@ -16,6 +16,10 @@ from gateway.domain.catalogue import Catalogue
 from gateway.errors import SettingsError
 from gateway.ports import EventStore, Outcomes
 from gateway.settings import EventStoreSettings
+
+if TYPE_CHECKING:
+    from gateway.adapters.esdb_follower import EsdbFollower
+    from gateway.adapters.eventstoredb import EventStoreDBLog
 
 INDEX_FLUSH_INTERVAL: Final = 1.0
 
@@ -47,13 +51,7 @@ async def open_storage(
     if not settings.url:
         yield Storage(SqliteLog(database), SqliteOutcomes(database), lambda: {"kind": "embedded"})
         return
-    # here, because it takes long, and who keeps his events in the file need not have it
-    try:
-        from gateway.adapters.eventstoredb import open_eventstoredb
-    except ImportError as error:
-        raise SettingsError(f"event_store.url: {error}") from error
-
-    async with open_eventstoredb(eventstoredb_options(settings, catalogue)) as (log, follower):
+    async with open_remote_log(settings, catalogue) as (log, follower):
         index = EventIndex(database, log)
         yield Storage(
             IndexedStore(log, index),
@@ -63,9 +61,21 @@ async def open_storage(
         )
 
 
-def eventstoredb_options(settings: EventStoreSettings, catalogue: Catalogue) -> EsdbOptions:
-    """The settings as the adapter takes them."""
-    return EsdbOptions(
+def open_remote_log(
+    settings: EventStoreSettings, catalogue: Catalogue
+) -> "AbstractAsyncContextManager[tuple[EventStoreDBLog, EsdbFollower]]":
+    """The log at ``event_store.url``, which may be away, and what follows it, which the caller runs.
+
+    Raises:
+        SettingsError: the settings cannot be used, or there is no client library.
+    """
+    # here, because it takes long, and who keeps his events in the file need not have it
+    try:
+        from gateway.adapters.eventstoredb import open_eventstoredb
+    except ImportError as error:
+        raise SettingsError(f"event_store.url: {error}") from error
+
+    options = EsdbOptions(
         url=settings.url,
         categories=tuple(decider.category for decider in catalogue),
         prefix=settings.prefix,
@@ -76,3 +86,4 @@ def eventstoredb_options(settings: EventStoreSettings, catalogue: Catalogue) -> 
         in_flight=settings.in_flight,
         keepalive=settings.keepalive,
     )
+    return open_eventstoredb(options)

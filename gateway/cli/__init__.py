@@ -9,7 +9,7 @@ from io import TextIOWrapper
 from typing import Final, Protocol
 
 from gateway import __version__
-from gateway.cli import check_config, device, devices, history, outcome, rebuild, run, send, verify
+from gateway.cli import check_config, device, devices, history, migrate, outcome, rebuild, run, send, verify
 from gateway.cli.exit_status import Exit, exit_status
 from gateway.cli.output import note
 from gateway.errors import SettingsError
@@ -42,6 +42,7 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "outcome": outcome,
     "rebuild": rebuild,
     "verify": verify,
+    "migrate": migrate,
 }
 
 

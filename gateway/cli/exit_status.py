@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
-from gateway.errors import PublishRefused, SettingsError, StateError, Unavailable
+from gateway.errors import MigrationError, PublishRefused, SettingsError, StateError, Unavailable
 
 
 class Exit(IntEnum):
@@ -28,6 +28,7 @@ class Exit(IntEnum):
 _STATUSES: Final[Sequence[tuple[type[BaseException], Exit]]] = (
     (SettingsError, Exit.SETTINGS),
     (StateError, Exit.SETTINGS),
+    (MigrationError, Exit.NO),
     (Unavailable, Exit.UNREACHABLE),
     (PublishRefused, Exit.NOT_PERMITTED),
     (PermissionError, Exit.NOT_PERMITTED),

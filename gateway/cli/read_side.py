@@ -15,7 +15,6 @@ from gateway.domain.catalogue import Catalogue
 from gateway.messages import NO_STREAM, RecordedEvent, Verdict
 from gateway.projection import Projection
 from gateway.settings_loader import load_settings
-from gateway.storage import eventstoredb_options
 
 _PAGE: Final = 1_000
 
@@ -104,7 +103,7 @@ def open_read_side(config: Path | None) -> Iterator[ReadSide]:
         if not settings.event_store.url:
             yield ReadSide(state_dir, catalogue, own)
             return
-        from gateway.cli.remote_log import open_remote_log
+        from gateway.cli.remote_log import open_log
 
-        with open_remote_log(eventstoredb_options(settings.event_store, catalogue), own) as log:
+        with open_log(settings.event_store, catalogue, own) as log:
             yield ReadSide(state_dir, catalogue, log)

@@ -5,15 +5,16 @@ from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from typing import Final, TypeVar
 
-from gateway.adapters.esdb_options import EsdbOptions
 from gateway.adapters.event_index import Place
 from gateway.adapters.indexed_store import events_at
 from gateway.adapters.sqlite_reader import SqliteReader
 from gateway.codec import verdict_of
-from gateway.errors import SettingsError
+from gateway.domain.catalogue import Catalogue
 from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM, RecordedEvent, Verdict
 from gateway.ports import EventStore
+from gateway.settings import EventStoreSettings
+from gateway.storage import open_remote_log
 
 T = TypeVar("T")
 
@@ -70,20 +71,15 @@ class RemoteLog:
 
 
 @contextmanager
-def open_remote_log(options: EsdbOptions, own: SqliteReader) -> Iterator[RemoteLog]:
+def open_log(settings: EventStoreSettings, catalogue: Catalogue, own: SqliteReader) -> Iterator[RemoteLog]:
     """The log at ``event_store.url``.
 
     Raises:
         SettingsError: the settings cannot be used.
     """
-    try:
-        from gateway.adapters.eventstoredb import open_eventstoredb
-    except ImportError as error:
-        raise SettingsError(f"event_store.url: {error}") from error
-
     with asyncio.Runner() as runner:
         stack = AsyncExitStack()
-        store, _ = runner.run(stack.enter_async_context(open_eventstoredb(options)))
+        store, _ = runner.run(stack.enter_async_context(open_remote_log(settings, catalogue)))
         try:
             yield RemoteLog(runner, store, own)
         finally:
