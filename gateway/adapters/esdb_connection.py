@@ -1,6 +1,7 @@
 """One connection to EventStoreDB, with a guard for each trap of its client libraries.
 
 - A read that is cancelled ends as if it were complete (esdbclient): :meth:`EsdbConnection.call` raises all the same.
+- So does every read under way when the client connects anew for another call: :meth:`EsdbConnection.read` notices.
 - A call tries again by itself, with its whole time-out anew: an outer deadline bounds all of it.
 - Connections with equal options share one TCP connection: each of ours has its own.
 - The URL's KeepAliveInterval does nothing (esdbclient): the options that gRPC knows are set here.
@@ -85,6 +86,23 @@ class EsdbConnection:
                 raise ValueError(f"the store refuses the request: {error!r}") from error
             except (*_THEIR_FAULT, AttributeError) as error:
                 raise self._unavailable(client, error) from error
+
+    async def read(self, operation: Callable[[Any], Awaitable[T]]) -> T:
+        """Read something with the client, and be sure that it was not cut short.
+
+        Raises:
+            NotFound, StreamIsDeleted: as the client does.
+            StoreUnavailable: the store is away, or the connection was made anew meanwhile.
+        """
+
+        async def whole(client: Any) -> T:  # noqa: ANN401 - the client has no common type
+            before = getattr(client, "_connection", None)
+            result = await operation(client)
+            if getattr(client, "_connection", None) is not before:
+                raise StoreUnavailable("the connection was made anew during a read")
+            return result
+
+        return await self.call(whole)
 
     async def open_subscription(
         self, subscribe: Callable[[Any], Awaitable[T]]

@@ -58,7 +58,7 @@ class EsdbFollower:
     async def _follow(self) -> None:
         """Follow until the subscription ends, or is silent for too long."""
         if self._position is None:
-            self._position = await self._connection.call(self._head)
+            self._position = await self._connection.read(self._head)
             self._recent.skip_to(self._position)
         subscription, understand = await self._connection.open_subscription(self._subscribe)
         self._found()

@@ -97,7 +97,7 @@ class EventStoreDBLog:
             return found
 
         try:
-            found = await self._connection.call(read)
+            found = await self._connection.read(read)
         except (esdb_client.NotFound, esdb_client.StreamIsDeleted):
             self._remember(stream, NO_STREAM)
             return ()
@@ -127,7 +127,7 @@ class EventStoreDBLog:
             async with response:
                 return [event async for event in response]
 
-        found = await self._connection.call(read)
+        found = await self._connection.read(read)
         ours = [event for event in found if event.commit_position > after and self._names.is_ours(event.stream_name)]
         return [from_store(event, self._names) for event in ours[:limit]]
 
@@ -162,7 +162,7 @@ class EventStoreDBLog:
             )
             return position
 
-        return await self._connection.call(ask)
+        return await self._connection.read(ask)
 
     async def _append(
         self, stream: str, expected: int, events: Sequence[NewEvent], times: Sequence[datetime]
@@ -200,7 +200,7 @@ class EventStoreDBLog:
         found = await self._found_at(stream, expected, events)
         if found is not None:
             return found
-        last = await self._connection.call(lambda client: self._last_revision(client, stream))
+        last = await self._connection.read(lambda client: self._last_revision(client, stream))
         raise WrongExpectedRevision(stream, expected, last)
 
     async def _last_revision(self, client: Any, stream: str) -> int:  # noqa: ANN401 - the client has no common type

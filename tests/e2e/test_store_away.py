@@ -15,6 +15,8 @@ from tests.support.eventstoredb_process import EventStoreProcess
 from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.technician import Body, Technician, technician
 
+pytestmark = pytest.mark.embedded
+
 MODEL = {"model": "T-1000"}
 QUICK: Sections = {"event_store": {"patience": 0.5, "deadline": 1.0, "keepalive": 0.5}}
 

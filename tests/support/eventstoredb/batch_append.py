@@ -32,6 +32,10 @@ STATUSES: Final[dict[str, tuple[int, str, Any]]] = {
 """Those that say nothing but their name."""
 
 
+class TooLarge(Exception):
+    """The events are too large together."""
+
+
 class BadBatch(Exception):
     """The batch breaks a rule; the argument is for people."""
 
@@ -71,7 +75,7 @@ async def answer_batch(
         result = {"error": _bad_request(f"Required Metadata Property '{error}' is missing")}
     except BadBatch as error:
         result = {"error": _bad_request(str(error))}
-    except OverflowError:
+    except TooLarge:
         limit = shared_pb2.MaximumAppendSizeExceeded(maxAppendSize=node.max_append_size)
         result = {"error": status(3, "Maximum Append Size Exceeded", limit)}
     return streams_pb2.BatchAppendResp(stream_identifier=options.stream_identifier, **result)
@@ -105,7 +109,7 @@ def _events(messages: Sequence[Any], stream: str, limit: int) -> list[Proposed]:
         raise BadBatch("Empty stream name provided")
     events = [read_proposed(message) for message in messages]
     if sum(event.size for event in events) > limit:
-        raise OverflowError
+        raise TooLarge
     for event in events:
         if not event.type:
             raise BadBatch("Empty eventType provided.")

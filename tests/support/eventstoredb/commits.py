@@ -15,7 +15,7 @@ class WriteTimeout(Exception):
     """The write took longer than it may; whether it took effect, the client cannot know."""
 
 
-@dataclass
+@dataclass(eq=False)
 class BatchFault(Exception):
     """A test wants the batch to be answered with this status."""
 

@@ -10,7 +10,7 @@ NOT_READY: Final = "Server Is Not Ready"
 CLOSED: Final = "Socket closed"
 
 
-@dataclass
+@dataclass(eq=False)
 class Refusal(Exception):
     """The call ends with this status.
 

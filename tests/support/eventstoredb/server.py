@@ -64,7 +64,7 @@ class StandIn:
 
     @property
     def url(self) -> str:
-        """For a client."""
+        """For a client without TLS."""
         return f"esdb://{HOST}:{self.port}?Tls=false"
 
     @property

@@ -1,7 +1,7 @@
 """What the client libraries do that would lose events, repeat them or hang, and that the adapter guards against.
 
 1. A read that is cancelled ends as if it were complete; a subscription that is cancelled ends without a word.
-2. Whatever makes a client connect anew ends all of its subscriptions, without an error.
+2. Whatever makes a client connect anew ends all of its subscriptions, and all reads under way, without an error.
 3. Clients with equal options share one TCP connection.
 4. The keep-alive option of the URL does nothing: a connection that is dead stays silent.
 5. Events from an iterator are gone when the client tries again by itself.
@@ -137,6 +137,19 @@ async def test_an_append_that_makes_the_writer_connect_anew_does_not_end_the_sub
             appended = await bench.log.append("device-a", NO_STREAM, new_events(2))
             await bench.until(lambda: bench.log.newest == appended.positions[-1])
         assert lines == []
+
+
+async def test_a_read_under_way_when_the_client_connects_anew_never_looks_complete() -> None:
+    async with running() as bench:
+        for number in range(10):
+            await bench.log.append("device-a", number * 100 - 1, new_events(100))
+        for number in range(8):
+            bench.server.faults.set("unavailable_before_commit", stream="device-b")
+            reads = [asyncio.create_task(bench.log.read_stream("device-a", limit=5_000)) for _ in range(4)]
+            await bench.log.append("device-b", number - 1, new_events(1))
+            for read in reads:
+                with suppress(StoreUnavailable):
+                    assert len(await read) == 1_000
 
 
 async def test_the_events_survive_that_the_client_tries_again_by_itself() -> None:
