@@ -15,7 +15,7 @@ from typing import Final
 
 import structlog
 
-from gateway.acks import acknowledgement, status_of
+from gateway.acks import acknowledgement
 from gateway.batch import refused
 from gateway.deadletter import dead_letter
 from gateway.errors import (
@@ -34,11 +34,11 @@ from gateway.errors import (
 from gateway.handler import Handler
 from gateway.intake import Intake
 from gateway.lanes import Lanes
-from gateway.log_limits import RefusalLog
 from gateway.messages import Answer, MessageProperties, Outcome, ParkedEntry, Request, WaitFor
 from gateway.parking import ParkedDelivery, Parking
 from gateway.ports import Clock, Delivery, Publisher
 from gateway.rate import RateLimit
+from gateway.tally import Tally
 
 log = structlog.get_logger()
 
@@ -87,7 +87,7 @@ class Pipeline:
         # None only wakes a lane up: something is parked for its device
         self._lanes: Lanes[_Item | None] = Lanes(group, self._work, parts.batch)
         self._connected = False
-        self._refusals = RefusalLog(log, parts.clock.monotonic)
+        self._tally = Tally(counters, parts.clock.monotonic)
         self._stopped = False
         self._drained = asyncio.Event()
         self._drained.set()
@@ -271,7 +271,7 @@ class Pipeline:
 
     def _answer(self, item: _Item, answer: Answer) -> None:
         """5. The answer goes out, at once or when the read cache shows its effect."""
-        self._count(item.request, answer)
+        self._tally.answered(item.request, answer)
         position = answer.outcome.position
         if item.request.wait_for is WaitFor.PROJECTED and position is not None:
             self._group.create_task(self._answer_projected(item, answer, position), name="answer when projected")
@@ -318,27 +318,6 @@ class Pipeline:
         self.in_flight -= 1
         if not self.in_flight:
             self._drained.set()
-
-    def _count(self, request: Request, answer: Answer) -> None:
-        outcome = answer.outcome
-        status = status_of(outcome.code)
-        self.counters[f"commands_{status}"] += 1
-        if answer.duplicate:
-            self.counters["duplicates"] += 1
-        if outcome.error is None:
-            log.debug(
-                "command_settled",
-                command_id=request.command_id,
-                device=request.device,
-                command=request.name,
-                actor=request.actor,
-                code=outcome.code,
-                revision=outcome.revision,
-                duplicate=answer.duplicate,
-            )
-        else:
-            self.counters[f"refused_{outcome.code}_{outcome.error.type}"] += 1
-            self._refusals.refused(request, outcome)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,46 @@
+"""What became of the commands: counted, each one, and logged."""
+
+from collections import Counter
+from collections.abc import Callable
+
+import structlog
+
+from gateway.acks import status_of
+from gateway.log_limits import RefusalLog
+from gateway.messages import Answer, Request
+
+log = structlog.get_logger()
+
+
+class Tally:
+    """Keeps count of answers.
+
+    Attributes:
+        counters: what happened how often, by name.
+    """
+
+    def __init__(self, counters: "Counter[str]", now: Callable[[], float]) -> None:
+        """Count into ``counters``; ``now`` is the time in monotonic seconds."""
+        self.counters = counters
+        self._refusals = RefusalLog(log, now)
+
+    def answered(self, request: Request, answer: Answer) -> None:
+        """Take note of an answer to one copy of a command."""
+        outcome = answer.outcome
+        self.counters[f"commands_{status_of(outcome.code)}"] += 1
+        if answer.duplicate:
+            self.counters["duplicates"] += 1
+        if outcome.error is None:
+            log.debug(
+                "command_settled",
+                command_id=request.command_id,
+                device=request.device,
+                command=request.name,
+                actor=request.actor,
+                code=outcome.code,
+                revision=outcome.revision,
+                duplicate=answer.duplicate,
+            )
+        else:
+            self.counters[f"refused_{outcome.code}_{outcome.error.type}"] += 1
+            self._refusals.refused(request, outcome)
