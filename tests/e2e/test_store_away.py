@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.support.broker import Broker
+from tests.support.dam import Dam
 from tests.support.eventstoredb_process import EventStoreProcess
 from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.technician import Body, Technician, technician
@@ -186,6 +188,31 @@ async def test_an_append_whose_answer_is_lost_takes_effect_once(plant: Plant, ki
         settled = [await final(tech, f"p-{number}") for number in range(4)]
     assert [(ack["code"], ack["revision"]) for ack in settled] == [(200, number + 1) for number in range(4)]
     assert effects(plant) == ["r", "p-0", "p-1", "p-2", "p-3"]
+
+
+async def test_a_line_that_is_cut_again_and_again_loses_and_doubles_nothing(plant: Plant, tmp_path: Path) -> None:
+    async with Dam(plant.store.port) as dam:
+        event_store = {**QUICK["event_store"], "url": f"esdb://127.0.0.1:{dam.port}?Tls=false"}
+        gateway = GatewayProcess(tmp_path / "far", plant.broker.port, {"event_store": event_store})
+        try:
+            await asyncio.to_thread(gateway.start)
+            async with technician(plant.broker.port) as tech:
+                await tech.send("p", "p", "register", MODEL, id="r")
+                for number in range(120):
+                    if number % 6 == 0:
+                        dam.cut()
+                    await tech.publish("cmd/p/p/report", {"command_id": f"p-{number}", "data": _count(number)})
+                    await asyncio.sleep(random.uniform(0, 0.03))
+                settled = [await final(tech, f"p-{number}") for number in range(120)]
+            logged = await asyncio.to_thread(gateway.logged)
+        finally:
+            await asyncio.to_thread(gateway.close)
+    assert {ack["code"] for ack in settled} == {200}
+    assert [event.metadata["command_id"] for event in logged] == ["r", *(f"p-{number}" for number in range(120))]
+
+
+def _count(number: int) -> Body:
+    return {"properties": {"count": number}}
 
 
 async def test_a_device_that_floods_neither_delays_nor_costs_another_while_the_store_is_away(tmp_path: Path) -> None:

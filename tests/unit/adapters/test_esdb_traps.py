@@ -15,7 +15,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -27,6 +27,7 @@ from gateway.adapters.esdb_options import EsdbOptions
 from gateway.adapters.eventstoredb import EventStoreDBLog, open_eventstoredb
 from gateway.errors import SettingsError, StoreUnavailable, WrongExpectedRevision
 from gateway.messages import NO_STREAM, NewEvent, RecordedEvent
+from tests.support.dam import Dam
 from tests.support.eventstoredb.node import Role
 from tests.support.eventstoredb.server import StandIn
 from tests.support.eventstoredb_process import stand_in
@@ -216,7 +217,7 @@ async def test_a_repeated_append_is_answered_with_the_time_of_the_first() -> Non
 
 
 async def test_a_dead_connection_is_noticed() -> None:
-    async with stand_in() as server, _Dam(server.port) as dam:
+    async with stand_in() as server, Dam(server.port) as dam:
         url = f"esdb://127.0.0.1:{dam.port}?Tls=false"
         async with running(url, keepalive=0.3, deadline=1.0) as bench:
             await bench.until(lambda: bench.follower.connected)
@@ -309,53 +310,3 @@ async def test_options_that_cannot_work_are_told_at_the_start(options: dict[str,
     with pytest.raises(SettingsError, match="event_store"):
         async with open_eventstoredb(EsdbOptions(categories=("device",), **options)):
             pass
-
-
-class _Dam:
-    """Lets a connection's bytes through, or keeps them all back without a word."""
-
-    def __init__(self, target: int) -> None:
-        self._target = target
-        self._flows = asyncio.Event()
-        self._flows.set()
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
-
-    def shut(self) -> None:
-        self._flows.clear()
-
-    def open(self) -> None:
-        self._flows.set()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._join(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", self._target)
-        try:
-            with suppress(OSError, ExceptionGroup):
-                async with asyncio.TaskGroup() as group:
-                    group.create_task(self._pump(reader, back))
-                    group.create_task(self._pump(there, writer))
-        finally:
-            writer.close()
-            back.close()
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(65_536):
-            await self._flows.wait()
-            writer.write(data)
-        raise ConnectionResetError
