@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any, Final
@@ -18,9 +18,6 @@ from gateway.adapters.esdb_records import StreamNames, from_store, to_store
 from gateway.adapters.recent_events import DEFAULT_LIMITS, RecentEvents
 from gateway.errors import StoreUnavailable, WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
-
-PAGE: Final = 500
-"""The most events that a subscriber is given at once."""
 
 IDENTITY: Final = "log-identity"
 _REMEMBERED_HEADS: Final = 16_384
@@ -137,17 +134,9 @@ class EventStoreDBLog:
         Raises:
             StoreUnavailable: the store is away, and what is wanted is not in memory.
         """
-        while True:
-            # taken before looking, so that what comes between looking and waiting is not missed
-            grown = self._recent.grown
-            events = self._recent.after(after, PAGE)
-            if events is None:
-                events = await self.read_all(after=after, limit=PAGE)
-            if events:
-                yield events
-                after = events[-1].position
-            else:
-                await grown.wait()
+        async with aclosing(self._recent.follow(after, self.read_all)) as pages:
+            async for page in pages:
+                yield page
 
     async def head(self) -> int:
         """Position of the last event; 0 for an empty log.

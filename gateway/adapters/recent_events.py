@@ -2,12 +2,23 @@
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Final
+from typing import Final, Protocol
 
 from gateway.messages import RecordedEvent
+
+PAGE: Final = 500
+"""The most events that a follower is given at once."""
+
+
+class Read(Protocol):
+    """Reads the log itself."""
+
+    async def __call__(self, *, after: int, limit: int) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +79,20 @@ class RecentEvents:
             return None
         start = bisect_right(self._events, position, key=_position)
         return self._events[start : start + limit]
+
+    async def follow(self, after: int, read: Read) -> AsyncGenerator[Sequence[RecordedEvent], None]:
+        """Every event over a position, in order, for ever; ``read`` gives what is not in memory any more."""
+        while True:
+            # taken before looking, so that what comes between looking and waiting is not missed
+            grown = self.grown
+            events = self.after(after, PAGE)
+            if events is None:
+                events = await read(after=after, limit=PAGE)
+            if events:
+                yield events
+                after = events[-1].position
+            else:
+                await grown.wait()
 
     def _tell(self) -> None:
         self.grown.set()

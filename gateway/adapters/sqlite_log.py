@@ -1,7 +1,7 @@
 """The embedded event store."""
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
-from typing import Final
+from contextlib import aclosing
 
 from gateway.adapters.recent_events import DEFAULT_LIMITS, RecentEvents, RecentLimits
 from gateway.adapters.sqlite import Database
@@ -9,9 +9,6 @@ from gateway.adapters.sqlite_append import Append, AppendWriter
 from gateway.adapters.sqlite_reader import SqliteReader, from_microseconds, to_microseconds
 from gateway.adapters.sqlite_worker import Work
 from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
-
-PAGE: Final = 500
-"""The most events that a subscriber is given at once."""
 
 
 class SqliteLog:
@@ -67,17 +64,9 @@ class SqliteLog:
         Raises:
             StoreUnavailable: the disk does not let it read.
         """
-        while True:
-            # taken before looking, so that what comes between looking and waiting is not missed
-            grown = self._recent.grown
-            events = self._recent.after(after, PAGE)
-            if events is None:
-                events = await self.read_all(after=after, limit=PAGE)
-            if events:
-                yield events
-                after = events[-1].position
-            else:
-                await grown.wait()
+        async with aclosing(self._recent.follow(after, self.read_all)) as pages:
+            async for page in pages:
+                yield page
 
     @property
     def newest(self) -> int:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
+from tests.support.eventstoredb.protos import grpc
 from tests.support.eventstoredb.raw_client import RawClient, proposed
 from tests.support.eventstoredb.records import ANY
 
@@ -19,12 +20,14 @@ class Follower:
     """Notes what a subscription is told: its kind, and the position where it has one."""
 
     def __init__(self, call: Any) -> None:
-        self._answers = aiter(call)
+        self._call = call
 
     async def next(self) -> Step:
         """The next one; fails where there is none in time."""
         async with asyncio.timeout(PATIENCE):
-            answer = await anext(self._answers)
+            answer = await self._call.read()
+        if answer is grpc.aio.EOF:
+            return "end", None
         kind = answer.WhichOneof("content")
         if kind == "event":
             return answer.event.event.metadata["type"], answer.event.commit_position

@@ -1,6 +1,6 @@
 """The call Read, for as many events as there are now."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from time import time_ns
 from typing import Any, Final
 
@@ -11,6 +11,9 @@ from tests.support.eventstoredb.node import Node
 from tests.support.eventstoredb.protos import streams_pb2
 from tests.support.eventstoredb.records import NO_STREAM, Record
 from tests.support.eventstoredb.wire import BYTES, JSON, read_stream, write_uuid
+
+Send = Callable[[streams_pb2.ReadResp], Awaitable[None]]
+"""Returns when the client has room for more."""
 
 BACKWARDS: Final = 1
 COMBINATIONS: Final = {
@@ -40,7 +43,7 @@ def check_combination(options: Any) -> None:
         raise refusals.bad_request(f"The combination of {combination} is invalid.")
 
 
-async def read(node: Node, options: Any) -> AsyncIterator[streams_pb2.ReadResp]:
+async def read(node: Node, options: Any, send: Send) -> None:
     """Send the events that a request asks for.
 
     Raises:
@@ -54,13 +57,13 @@ async def read(node: Node, options: Any) -> AsyncIterator[streams_pb2.ReadResp]:
         if existence is Existence.TOMBSTONED:
             raise refusals.stream_deleted(stream)
         if existence is not Existence.PRESENT:
-            yield _not_found(options)
+            await send(_not_found(options))
             return
         records = _stream(log, stream, options)
     else:
         records = _all(log, node.generation, options)
     for _, record in zip(range(options.count), records, strict=False):
-        yield event(record, as_text=as_text)
+        await send(event(record, as_text=as_text))
 
 
 def event(record: Record, *, as_text: bool) -> streams_pb2.ReadResp:

@@ -1,10 +1,10 @@
 """The call Append: one append, spread over several requests."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from tests.support.eventstoredb import refusals
-from tests.support.eventstoredb.protos import streams_pb2
+from tests.support.eventstoredb.protos import grpc, streams_pb2
 from tests.support.eventstoredb.records import (
     ANY,
     EXISTS,
@@ -18,7 +18,7 @@ from tests.support.eventstoredb.records import (
 from tests.support.eventstoredb.wire import MissingMetadata, read_proposed, write_success
 
 
-async def read_append(requests: AsyncIterator[Any], limit: int) -> tuple[Any, list[Proposed]]:
+async def read_append(receive: Callable[[], Awaitable[Any]], limit: int) -> tuple[Any, list[Proposed]]:
     """The options, and the events.
 
     Raises:
@@ -27,7 +27,7 @@ async def read_append(requests: AsyncIterator[Any], limit: int) -> tuple[Any, li
     options = None
     events: list[Proposed] = []
     try:
-        async for request in requests:
+        while (request := await receive()) is not grpc.aio.EOF:
             if request.WhichOneof("content") == "options":
                 options = request.options
             else:

@@ -1,4 +1,7 @@
-"""The calls on streams: from the wire to the log and back."""
+"""The calls on streams: from the wire to the log and back.
+
+They read and write on the context: a generator that gRPC abandons would be closed only some time later.
+"""
 
 import logging
 import math
@@ -27,15 +30,13 @@ class StreamsService(streams_pb2_grpc.StreamsServicer):
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def BatchAppend(  # noqa: N802 - the stub calls it so
-        self, requests: AsyncIterator[Any], context: Any
-    ) -> AsyncIterator[streams_pb2.BatchAppendResp]:
+    async def BatchAppend(self, _requests: Any, context: Any) -> None:  # noqa: N802 - the stub calls it so
         """Append batches; each is answered when its last part is there."""
         async with answering(context):
             headers = dict(context.invocation_metadata())
             caller = Caller(headers, context.peer(), may_write=self._may_write(headers))
             batches: dict[bytes, tuple[Any, list[Any]]] = {}
-            async for request in requests:
+            while (request := await context.read()) is not grpc.aio.EOF:
                 key = request.correlation_id.SerializeToString()
                 if request.HasField("options"):
                     batches[key] = (request.options, [])
@@ -47,12 +48,12 @@ class StreamsService(streams_pb2_grpc.StreamsServicer):
                     del batches[key]
                     response = await answer_batch(self._node, options, messages, caller)
                     response.correlation_id.CopyFrom(request.correlation_id)
-                    yield response
+                    await context.write(response)
 
-    async def Append(self, requests: AsyncIterator[Any], context: Any) -> streams_pb2.AppendResp:  # noqa: N802 - see above
+    async def Append(self, _requests: Any, context: Any) -> streams_pb2.AppendResp:  # noqa: N802 - see above
         """Append once; first come the options, then the events."""
         async with answering(context):
-            options, events = await read_append(requests, self._node.max_append_size)
+            options, events = await read_append(context.read, self._node.max_append_size)
             stream, expected = read_stream(options), read_expected(options)
             self._check("Append", stream, context)
             answer = await self._commit(
@@ -77,7 +78,7 @@ class StreamsService(streams_pb2_grpc.StreamsServicer):
                 position=streams_pb2.TombstoneResp.Position(commit_position=position, prepare_position=position)
             )
 
-    async def Read(self, request: Any, context: Any) -> AsyncIterator[streams_pb2.ReadResp]:  # noqa: N802 - see above
+    async def Read(self, request: Any, context: Any) -> None:  # noqa: N802 - see above
         """Read, or subscribe."""
         options = request.options
         async with answering(context):
@@ -86,11 +87,9 @@ class StreamsService(streams_pb2_grpc.StreamsServicer):
             self._check("Read", stream, context)
             await before(self._node, Call("Read", stream, context.peer(), math.inf))
             if options.WhichOneof("count_option") == "subscription":
-                messages = Subscription(self._node, options).messages()
+                await Subscription(self._node, options).run(context.write)
             else:
-                messages = read(self._node, options)
-            async for message in messages:
-                yield message
+                await read(self._node, options, context.write)
 
     def _may_write(self, headers: dict[str, str | bytes]) -> bool:
         try:

@@ -1,7 +1,6 @@
 """The call Read, for all events that are there and that will be."""
 
 from collections import deque
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from time import time_ns
 from typing import Any, Final, NamedTuple, Protocol
@@ -14,7 +13,7 @@ from tests.support.eventstoredb.filters import Matches, checkpoint_interval, rea
 from tests.support.eventstoredb.log import EventLog, Existence
 from tests.support.eventstoredb.node import Node
 from tests.support.eventstoredb.protos import grpc, streams_pb2
-from tests.support.eventstoredb.reads import event, start_index
+from tests.support.eventstoredb.reads import Send, event, start_index
 from tests.support.eventstoredb.records import NO_STREAM, Record
 from tests.support.eventstoredb.wire import read_stream
 
@@ -118,38 +117,35 @@ class Subscription:
         self._sent = 0
         self._reached: Checkpoint | None = None  # once live, where there are checkpoints
 
-    async def messages(self) -> AsyncIterator[streams_pb2.ReadResp]:
-        """All that it is sent; ends only where a fault says so.
+    async def run(self, send: Send) -> None:
+        """Send it what it is to be told; ends only where a fault says so.
 
         Raises:
             Refusal: it was too slow, its stream was tombstoned, or a fault ends it.
         """
         confirmation = streams_pb2.ReadResp.SubscriptionConfirmation(subscription_id=str(uuid4()))
-        yield streams_pb2.ReadResp(confirmation=confirmation)
+        await send(streams_pb2.ReadResp(confirmation=confirmation))
         with suppress(_Ended):
             while True:
-                async for message in self._catch_up():
-                    yield message
-                async for message in self._live():
-                    yield message
+                await self._catch_up(send)
+                await self._live(send)
                 if self._node.generation == "23":
                     raise refusals.too_slow()
                 if self._reached is not None:
-                    yield _checkpoint(self._reached)
-                yield streams_pb2.ReadResp(fell_behind=streams_pb2.ReadResp.FellBehind())
+                    await send(_checkpoint(self._reached))
+                await send(streams_pb2.ReadResp(fell_behind=streams_pb2.ReadResp.FellBehind()))
 
-    async def _catch_up(self) -> AsyncIterator[streams_pb2.ReadResp]:
+    async def _catch_up(self, send: Send) -> None:
         """Until there is nothing more."""
         while (step := self._next()) is not None:
             await self._suffer()
-            for message in self._messages(step):
-                yield message
+            await self._tell(step, send)
         self._reached = self._cursor.checkpoint() if self._node.generation == "24" else None
         if self._reached is not None:
-            yield _checkpoint(self._reached)
-        yield streams_pb2.ReadResp(caught_up=streams_pb2.ReadResp.CaughtUp())
+            await send(_checkpoint(self._reached))
+        await send(streams_pb2.ReadResp(caught_up=streams_pb2.ReadResp.CaughtUp()))
 
-    async def _live(self) -> AsyncIterator[streams_pb2.ReadResp]:
+    async def _live(self, send: Send) -> None:
         """Until too much waits."""
         while True:
             news = self._node.store.news.next
@@ -159,23 +155,24 @@ class Subscription:
             if len(self._waiting) > LIVE_BUFFER:
                 return
             if self._waiting:
-                for message in self._messages(self._waiting.popleft()):
-                    yield message
+                await self._tell(self._waiting.popleft(), send)
             else:
                 await news.wait()
 
     def _next(self) -> Step | None:
         return self._waiting.popleft() if self._waiting else self._cursor.next()
 
-    def _messages(self, step: Step) -> list[streams_pb2.ReadResp]:
+    async def _tell(self, step: Step, send: Send) -> None:
         if self._reached is not None:
             self._reached = Checkpoint(step.position)
         if isinstance(step, Checkpoint):
-            return [_checkpoint(step)]
+            await send(_checkpoint(step))
+            return
         message = event(step, as_text=self._as_text)
-        twice = self._node.faults.take(Kind.DUPLICATE_EVENT, "Read", self._stream, sent=self._sent)
+        if self._node.faults.take(Kind.DUPLICATE_EVENT, "Read", self._stream, sent=self._sent):
+            await send(message)
         self._sent += 1
-        return [message, message] if twice else [message]
+        await send(message)
 
     async def _suffer(self) -> None:
         """Let a fault have its way."""

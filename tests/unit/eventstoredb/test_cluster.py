@@ -152,11 +152,11 @@ async def test_a_connection_has_no_more_calls_than_it_may_have() -> None:
     async with stand_in(max_streams=2) as server, raw_client(server.port) as raw:
         subscriptions = [raw.subscribe() for _ in range(2)]
         for call in subscriptions:
-            await anext(aiter(call))
+            await call.read()
         third = raw.streams.BatchAppend(iter([batch("a", NO_STREAM, proposed())]), timeout=0.2)
 
         with pytest.raises(grpc.aio.AioRpcError):
-            await anext(aiter(third))
+            await third.read()
 
         assert server.log.current("a") == NO_STREAM
         for call in subscriptions:

@@ -12,7 +12,7 @@ from tests.support.eventstoredb_process import stand_in
 
 async def test_the_first_message_is_a_confirmation_and_its_id_is_of_this_subscription(raw: RawClient) -> None:
     calls = [raw.subscribe(), raw.subscribe()]
-    confirmations = [(await anext(aiter(call))).confirmation.subscription_id for call in calls]
+    confirmations = [(await call.read()).confirmation.subscription_id for call in calls]
 
     assert all(confirmations)
     assert confirmations[0] != confirmations[1]
