@@ -9,6 +9,8 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from typing import Final, NamedTuple
 from uuid import UUID
 
@@ -17,7 +19,7 @@ import structlog
 from gateway.adapters.sqlite import Database
 from gateway.adapters.sqlite_reader import select_in
 from gateway.errors import StoreUnavailable
-from gateway.messages import NO_STREAM
+from gateway.messages import NO_STREAM, RecordedEvent
 from gateway.ports import EventStore
 
 log = structlog.get_logger()
@@ -30,6 +32,7 @@ MOST_PENDING: Final = 50_000
 
 _REMEMBERED_STREAMS: Final = 16_384
 _PAGE: Final = 1_000
+_UNKNOWN: Final = -1
 _PLACES: Final = (
     "SELECT event_id, name, event_index.revision FROM event_index JOIN indexed ON id = stream WHERE event_id"
 )
@@ -46,7 +49,7 @@ class EventIndex:
     """From event ids to places in the log.
 
     Attributes:
-        reached: the position up to which whoever follows the log has told of every event.
+        era: grows when entries are taken out: what was covered before need not be any more.
     """
 
     def __init__(self, database: Database, store: EventStore) -> None:
@@ -56,8 +59,12 @@ class EventIndex:
         self._complete: OrderedDict[str, int] = OrderedDict()
         self._pending: dict[UUID, Place] = {}
         self._writing: dict[UUID, Place] = {}
-        self.reached = 0
+        # every event of the log up to this position is in the index
+        self._reached = _UNKNOWN
+        self.era = 0
         self._checked = False
+        self._wrong = False
+        self._checking = asyncio.Lock()
         self._flushing = asyncio.Lock()
         self._dirty = asyncio.Event()
         self._full = asyncio.Event()
@@ -86,20 +93,39 @@ class EventIndex:
         """Make sure that every event of the stream up to this revision is in the index.
 
         Raises:
-            StoreUnavailable: what is missing cannot be read.
+            StoreUnavailable: what is missing cannot be read, or the log does not tell who it is.
         """
-        if not self._checked:
-            await self._check()
-        complete = self._complete.get(stream)
-        if complete is None:
-            complete = await self._database.reader.call(lambda connection: _complete_up_to(connection, stream))
-            self._remember(stream, complete)
-        while complete < revision:
+        await self._check()
+        while (complete := await self._complete_up_to(stream)) < revision:
             page = await self._store.read_stream(stream, after=complete, limit=_PAGE)
             if not page:
                 break
             self.add(stream, complete, [(event.id, event.revision) for event in page])
-            complete = page[-1].revision
+
+    async def follow_from(self, after: int) -> int:
+        """Where to begin reading the log for the sake of what lies behind ``after``, so that the index misses nothing.
+
+        Raises:
+            StoreUnavailable: the log does not tell who it is, or the disk does not let it read.
+        """
+        await self._check()
+        return after if self._reached == _UNKNOWN else min(after, self._reached)
+
+    async def note(self, after: int, page: Sequence[RecordedEvent]) -> None:
+        """Take note of all events of the log over the position ``after``, in order.
+
+        Raises:
+            StoreUnavailable: what is missing before them cannot be read: from here on the index may miss some.
+        """
+        era = self.era
+        continues = after <= self._reached
+        for stream, run in groupby(page, key=attrgetter("stream")):
+            places = [(event.id, event.revision) for event in run]
+            self.add(stream, places[0][1] - 1, places)
+            if continues:
+                await self.cover(stream, places[-1][1])
+        if continues and era == self.era:
+            self._reached = max(self._reached, page[-1].position)
 
     async def locate(self, ids: Sequence[UUID]) -> Mapping[UUID, Place]:
         """Where those of these events are that the index has.
@@ -120,9 +146,10 @@ class EventIndex:
         Raises:
             StoreUnavailable: the disk does not let it.
         """
-        async with self._flushing:
-            self._drop()
-            await self._database.writer.call(_forget_all)
+        self._wrong = True
+        self._checked = False
+        self._drop()
+        await self._check()
 
     async def keep_flushed(self, interval: float) -> None:
         """Write what is in memory so many seconds after the first entry, or when there is much of it, for ever."""
@@ -145,15 +172,15 @@ class EventIndex:
         Raises:
             StoreUnavailable: the disk does not let it, or the log does not tell who it is; it stays in memory.
         """
-        if not self._checked:
-            await self._check()
         async with self._flushing:
+            # in here, so that nothing that was covered by wrong entries is written behind their removal
+            await self._check()
             self._dirty.clear()
             self._full.clear()
             self._writing, self._pending = self._pending, {}
             try:
                 if self._writing:
-                    entries, reached = self._writing, self.reached
+                    entries, reached = self._writing, self._reached
                     await self._database.writer.call(lambda connection: _write(connection, entries, reached))
             except BaseException:
                 self._pending = self._writing | self._pending
@@ -163,16 +190,37 @@ class EventIndex:
                 self._writing = {}
 
     async def _check(self) -> None:
+        """Make sure, once, that what is in the database was made of this log; else empty it."""
+        if self._checked:
+            return
+        # not in the lock: while the store is away everybody would wait for the others' answers as well
         log_id = await self._store.identify()
-        same = await self._database.writer.call(lambda connection: _belongs_to(connection, log_id))
-        if not same:
-            log.warning("event_index_of_another_log", log_id=log_id)
-            self._drop()
-        self._checked = True
+        async with self._checking:
+            if self._checked:
+                return
+            wrong = self._wrong
+            same, reached = await self._database.writer.call(
+                lambda connection: _belongs_to(connection, log_id, wrong=wrong)
+            )
+            if not same:
+                log.warning("event_index_emptied", log_id=log_id)
+                self._drop()
+            self._reached = reached
+            self._checked, self._wrong = True, False
+
+    async def _complete_up_to(self, stream: str) -> int:
+        while (complete := self._complete.get(stream)) is None:
+            era = self.era
+            found = await self._database.reader.call(lambda connection: _revision_of(connection, stream))
+            if era == self.era:
+                self._remember(stream, max(found, self._complete.get(stream, NO_STREAM)))
+        return complete
 
     def _drop(self) -> None:
-        self._pending.clear()
-        self._complete.clear()
+        """Forget what is in memory only, and how far the log is known."""
+        self.era += 1
+        self._pending, self._writing, self._complete = {}, {}, OrderedDict()
+        self._reached = _UNKNOWN
 
     def _remember(self, stream: str, complete: int) -> None:
         self._complete[stream] = complete
@@ -182,24 +230,21 @@ class EventIndex:
             self._complete.popitem(last=False)
 
 
-def _complete_up_to(connection: sqlite3.Connection, stream: str) -> int:
+def _revision_of(connection: sqlite3.Connection, stream: str) -> int:
     row = connection.execute("SELECT revision FROM indexed WHERE name = ?", (stream,)).fetchone()
     return int(row[0]) if row is not None else NO_STREAM
 
 
-def _belongs_to(connection: sqlite3.Connection, log_id: str) -> bool:
-    row = connection.execute("SELECT value FROM identity WHERE name = 'indexed_log'").fetchone()
-    if row is not None and row[0] == log_id:
-        return True
-    _forget_all(connection)
-    connection.execute("INSERT INTO identity VALUES ('indexed_log', ?)", (log_id,))
-    return row is None
-
-
-def _forget_all(connection: sqlite3.Connection) -> None:
+def _belongs_to(connection: sqlite3.Connection, log_id: str, *, wrong: bool) -> tuple[bool, int]:
+    """Whether the index is of this log, made to be where it is not, and the position up to which it is complete."""
+    known = dict(connection.execute("SELECT name, value FROM identity WHERE name LIKE 'index%'").fetchall())
+    if known.get("indexed_log") == log_id and not wrong:
+        return True, known.get("index_position", 0)
     connection.execute("DELETE FROM event_index")
     connection.execute("DELETE FROM indexed")
-    connection.execute("DELETE FROM identity WHERE name IN ('indexed_log', 'index_position')")
+    connection.execute("DELETE FROM identity WHERE name = 'index_position'")
+    connection.execute("INSERT OR REPLACE INTO identity VALUES ('indexed_log', ?)", (log_id,))
+    return not known, 0
 
 
 def _write(connection: sqlite3.Connection, entries: Mapping[UUID, Place], reached: int) -> None:
@@ -215,5 +260,5 @@ def _write(connection: sqlite3.Connection, entries: Mapping[UUID, Place], reache
         "INSERT OR REPLACE INTO event_index SELECT ?, id, ? FROM indexed WHERE name = ?",
         [(id.bytes, place.revision, place.stream) for id, place in entries.items()],
     )
-    if reached:
+    if reached != _UNKNOWN:
         connection.execute("INSERT OR REPLACE INTO identity VALUES ('index_position', ?)", (reached,))

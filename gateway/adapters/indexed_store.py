@@ -1,9 +1,8 @@
 """An event store and a memory of outcomes, on a store without an index of event ids and the index beside it."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from datetime import datetime
-from itertools import groupby
 from typing import Final
 from uuid import UUID
 
@@ -12,6 +11,7 @@ import structlog
 from gateway.adapters.event_index import EventIndex, Place
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.codec import follows, outcome_of
+from gateway.errors import StoreUnavailable
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
 from gateway.ports import EventStore
 
@@ -54,13 +54,17 @@ class IndexedStore:
 
     async def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
         """Every event with a position over ``after``, in order, for ever."""
-        async with aclosing(self._store.subscribe(after=after)) as pages:
+        told = after
+        # that the index misses something keeps nobody from following the log
+        with suppress(StoreUnavailable):
+            told = await self._index.follow_from(after)
+        async with aclosing(self._store.subscribe(after=told)) as pages:
             async for page in pages:
-                for stream, run in groupby(page, key=lambda event: event.stream):
-                    places = [(event.id, event.revision) for event in run]
-                    self._index.add(stream, places[0][1] - 1, places)
-                self._index.reached = page[-1].position
-                yield page
+                with suppress(StoreUnavailable):
+                    await self._index.note(told, page)
+                told = page[-1].position
+                if wanted := [event for event in page if event.position > after]:
+                    yield wanted
 
     async def head(self) -> int:
         """Position of the last event."""
@@ -82,17 +86,14 @@ class IndexedOutcomes:
         Raises:
             StoreUnavailable: the store or the disk does not let it read.
         """
-        if stream:
-            await self._index.cover(stream, revision)
-        found: dict[UUID, Outcome] = {}
-        for key, place in (await self._index.locate(keys)).items():
-            events = await events_at(self._store, place)
-            if events[:1] and events[0].id == key:
-                found[key] = outcome_of(events)
-            else:
-                log.error("event_index_wrong", stream=place.stream, revision=place.revision)
-                await self._index.forget_all()
-                return await self.find(stream, revision, keys)
+        found = None
+        while found is None:
+            era = self._index.era
+            if stream:
+                await self._index.cover(stream, revision)
+            places = await self._index.locate(keys)
+            # whoever finds the index wrong empties it, and may do so between the two
+            found = await self._outcomes_at(places) if era == self._index.era else None
         unknown = [key for key in keys if key not in found]
         return {**await self._others.find(stream, revision, unknown), **found} if unknown else found
 
@@ -111,6 +112,18 @@ class IndexedOutcomes:
             StoreUnavailable: the disk does not let it.
         """
         return await self._others.prune(before)
+
+    async def _outcomes_at(self, places: Mapping[UUID, Place]) -> dict[UUID, Outcome] | None:
+        """The outcomes of the commands whose events begin there; ``None`` if others stand there."""
+        found: dict[UUID, Outcome] = {}
+        for key, place in places.items():
+            events = await events_at(self._store, place)
+            if not events or events[0].id != key:
+                log.error("event_index_wrong", stream=place.stream, revision=place.revision)
+                await self._index.forget_all()
+                return None
+            found[key] = outcome_of(events)
+        return found
 
 
 async def events_at(store: EventStore, place: Place) -> list[RecordedEvent]:

@@ -12,7 +12,9 @@ from gateway.adapters.sqlite_reader import from_microseconds, to_microseconds
 from gateway.errors import StorageFull
 from gateway.messages import MessageProperties, Parked, ParkedEntry
 
-_INSERT: Final = "INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING arrival"
+_INSERT: Final = (
+    "INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (copy_of) DO NOTHING RETURNING arrival"
+)
 
 
 class SqliteInbox:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from tests.support.broker import Broker
-from tests.support.dam import Dam
 from tests.support.eventstoredb_process import EventStoreProcess
 from tests.support.gateway_process import GatewayProcess, Sections
+from tests.support.tcp_line import Direction
+from tests.support.tcp_proxy import TcpProxy
 from tests.support.technician import Body, Technician, technician
 
 pytestmark = pytest.mark.embedded
@@ -191,8 +192,8 @@ async def test_an_append_whose_answer_is_lost_takes_effect_once(plant: Plant, ki
 
 
 async def test_a_line_that_is_cut_again_and_again_loses_and_doubles_nothing(plant: Plant, tmp_path: Path) -> None:
-    async with Dam(plant.store.port) as dam:
-        event_store = {**QUICK["event_store"], "url": f"esdb://127.0.0.1:{dam.port}?Tls=false"}
+    async with TcpProxy(plant.store.port) as line:
+        event_store = {**QUICK["event_store"], "url": f"esdb://127.0.0.1:{line.port}?Tls=false"}
         gateway = GatewayProcess(tmp_path / "far", plant.broker.port, {"event_store": event_store})
         try:
             await asyncio.to_thread(gateway.start)
@@ -200,7 +201,7 @@ async def test_a_line_that_is_cut_again_and_again_loses_and_doubles_nothing(plan
                 await tech.send("p", "p", "register", MODEL, id="r")
                 for number in range(120):
                     if number % 6 == 0:
-                        dam.cut()
+                        await line.reset()
                     await tech.publish("cmd/p/p/report", {"command_id": f"p-{number}", "data": _count(number)})
                     await asyncio.sleep(random.uniform(0, 0.03))
                 settled = [await final(tech, f"p-{number}") for number in range(120)]
@@ -209,6 +210,35 @@ async def test_a_line_that_is_cut_again_and_again_loses_and_doubles_nothing(plan
             await asyncio.to_thread(gateway.close)
     assert {ack["code"] for ack in settled} == {200}
     assert [event.metadata["command_id"] for event in logged] == ["r", *(f"p-{number}" for number in range(120))]
+
+
+@pytest.mark.parametrize("fault", ["slow", "half-closed", "black hole"])
+async def test_a_line_that_is_bad_for_a_while_loses_and_doubles_nothing(
+    plant: Plant, tmp_path: Path, fault: str
+) -> None:
+    async with TcpProxy(plant.store.port) as line:
+        event_store = {**QUICK["event_store"], "url": f"esdb://127.0.0.1:{line.port}?Tls=false"}
+        gateway = GatewayProcess(tmp_path / "far", plant.broker.port, {"event_store": event_store})
+        try:
+            await asyncio.to_thread(gateway.start)
+            async with technician(plant.broker.port) as tech:
+                await tech.send("p", "p", "register", MODEL, id="r")
+                match fault:
+                    case "slow":
+                        line.slow(latency=0.2)
+                    case "half-closed":
+                        line.half_close(Direction.TO_CLIENT)
+                    case _:
+                        line.black_hole()
+                for number in range(10):
+                    await report(tech, number)
+                line.heal()
+                settled = [await final(tech, f"p-{number}") for number in range(10)]
+            logged = await asyncio.to_thread(gateway.logged)
+        finally:
+            await asyncio.to_thread(gateway.close)
+    assert {ack["code"] for ack in settled} == {200}
+    assert [event.metadata["command_id"] for event in logged] == ["r", *(f"p-{number}" for number in range(10))]
 
 
 def _count(number: int) -> Body:

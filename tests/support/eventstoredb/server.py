@@ -1,10 +1,11 @@
 """The stand-in EventStoreDB server, on a loop of the caller's."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.support.eventstoredb.cluster_service import GossipService, PersistentSubscriptionsService
 from tests.support.eventstoredb.faults import Faults
@@ -16,6 +17,7 @@ from tests.support.eventstoredb.streams_service import StreamsService
 
 HOST: Final = "127.0.0.1"
 MAX_MESSAGE: Final = 16 * 1024 * 1024 - 10_000
+SETTLING: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,7 @@ class StandIn:
 @asynccontextmanager
 async def serve(options: Options) -> AsyncIterator[StandIn]:
     """Listen until the block ends; whoever is connected then is cut off."""
+    others = asyncio.all_tasks()
     store = Store(options.data, remembered_ids=options.remembered_ids)
     node = Node(
         store,
@@ -104,6 +107,7 @@ async def serve(options: Options) -> AsyncIterator[StandIn]:
     finally:
         await server.stop(None)
         store.close()
+        await _settle(asyncio.all_tasks() - others)
 
 
 def _listen(server: "grpc.aio.Server", options: Options) -> int:
@@ -112,6 +116,13 @@ def _listen(server: "grpc.aio.Server", options: Options) -> int:
         return int(server.add_insecure_port(address))
     pair = (options.key.read_bytes(), options.certificate.read_bytes())
     return int(server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
+
+
+async def _settle(tasks: set["asyncio.Task[Any]"]) -> None:
+    """Let the tasks end that gRPC leaves behind for a moment, of calls to this server as well."""
+    of_grpc = {task for task in tasks if "grpc" in repr(task)}  # which tells the file that its coroutine is from
+    if of_grpc:
+        await asyncio.wait(of_grpc, timeout=SETTLING)
 
 
 def _channel_arguments(options: Options) -> list[tuple[str, int]]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.adapters import esdb_client as esdb
+from tests.support.eventstoredb.following import following
 from tests.support.eventstoredb.protos import grpc, shared_pb2
 from tests.support.eventstoredb.raw_client import RawClient, batch, proposed, raw_client
 from tests.support.eventstoredb.records import ANY, NO_STREAM
@@ -166,19 +167,17 @@ async def test_a_hanging_append_is_in_the_log_but_never_answered(server: StandIn
 
 async def test_a_dropped_connection_takes_its_calls_with_it_and_no_others(server: StandIn, raw: RawClient) -> None:
     server.faults.set("commit_then_drop_connection", stream=STREAM)
-    async with raw_client(server.port) as bystander:
-        other = bystander.subscribe(at="end")
-        subscription = raw.subscribe()
-        for answers in (subscription, other):
-            assert (await answers.read()).WhichOneof("content") == "confirmation"
+    async with raw_client(server.port) as bystander, following(raw) as cut_off, following(bystander) as other:
+        await cut_off.until("caught_up")
+        await other.until("caught_up")
 
         assert await status(raw) is UNAVAILABLE
         assert stored(server) == 1
 
-        assert await subscription.code() is UNAVAILABLE
-        assert (await other.read()).WhichOneof("content") == "caught_up"
-        assert (await other.read()).event.event.stream_identifier.stream_name == STREAM.encode()
-        other.cancel()
+        assert await other.next() == ("Counted", server.log.stream(STREAM)[0].position)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await cut_off.until("never")
+        assert caught.value.code() is UNAVAILABLE
 
 
 async def test_a_fault_lets_the_server_forget_the_ids_that_it_knows(server: StandIn, raw: RawClient) -> None:
