@@ -23,7 +23,8 @@ test: check ## lint, types, imports, and all tests against a real mosquitto, wit
 
 test-kurrentdb: ## the tests of the store adapter with kurrentdbclient, in an environment of its own
 	@.ci/setup .venv-kurrentdb requirements-kurrentdb.txt
-	.venv-kurrentdb/bin/pytest tests/contract tests/unit/adapters/test_esdb_traps.py tests/e2e/test_store_away.py
+	.venv-kurrentdb/bin/pytest tests/contract tests/unit/adapters/test_esdb_traps.py tests/unit/adapters/test_esdb_cluster.py \
+		tests/e2e/test_store_away.py tests/e2e/test_store_cluster.py
 
 test-eventstoredb: setup ## the contract and end-to-end tests against a real server: URL=esdb://...
 	EVENT_STORE="$(URL)" .venv/bin/pytest tests/contract tests/e2e tests/crash

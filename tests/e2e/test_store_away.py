@@ -64,17 +64,6 @@ async def report(tech: Technician, number: int, device: str = "p", **envelope: o
     return await tech.ack(command_id, seen, within=20)
 
 
-async def final(tech: Technician, command_id: str) -> Body:
-    """The acknowledgement that settles a command."""
-    async with asyncio.timeout(20):
-        seen = 0
-        while True:
-            ack = await tech.ack(command_id, seen, within=20)
-            if ack["status"] != "deferred":
-                return ack
-            seen += 1
-
-
 def effects(plant: Plant, device: str = "p") -> list[Any]:
     return [event.metadata["command_id"] for event in plant.gateway.logged() if event.device == device]
 
@@ -89,7 +78,7 @@ async def test_the_gateway_starts_without_its_store_and_parks(plant: Plant) -> N
         assert health["event_store"]["available"] is False
         assert health["event_store"]["reason"]
         plant.store.start()
-        assert (await final(tech, "r"))["code"] == 201
+        assert (await tech.final("r"))["code"] == 201
         await tech.until("gateway/health", lambda health: health["event_store"]["available"])
         await tech.until("state/p", lambda state: state["revision"] == 0)
     assert plant.gateway.log("event_store_away")
@@ -105,7 +94,7 @@ async def test_parked_commands_take_effect_once_in_order_and_ahead_of_newer_ones
         plant.store.start()
         newer = await report(tech, 30)
         assert newer["code"] in {200, 202}
-        settled = [await final(tech, f"p-{number}") for number in range(31)]
+        settled = [await tech.final(f"p-{number}") for number in range(31)]
     assert [ack["revision"] for ack in settled] == list(range(1, 32))
     assert effects(plant) == ["r", *(f"p-{number}" for number in range(31))]
 
@@ -121,7 +110,7 @@ async def test_a_kill_while_commands_are_parked_loses_none(plant: Plant) -> None
         await asyncio.to_thread(plant.gateway.start)
         assert (await report(tech, 10))["code"] == 202
         plant.store.start()
-        settled = [await final(tech, f"p-{number}") for number in range(11)]
+        settled = [await tech.final(f"p-{number}") for number in range(11)]
     assert [ack["code"] for ack in settled] == [200] * 11
     assert effects(plant) == ["r", *(f"p-{number}" for number in range(11))]
 
@@ -137,7 +126,7 @@ async def test_kills_while_parked_commands_are_settled_double_none(plant: Plant)
             await asyncio.to_thread(plant.gateway.kill)
             plant.gateway.launch()
             await tech.until("gateway/status", lambda status: status["state"] == "online")
-        settled = [await final(tech, f"p-{number}") for number in range(200)]
+        settled = [await tech.final(f"p-{number}") for number in range(200)]
     assert {ack["code"] for ack in settled} == {200}
     assert sorted(effects(plant)) == sorted(["r", *(f"p-{number}" for number in range(200))])
 
@@ -153,7 +142,7 @@ async def test_a_command_that_expires_while_it_is_parked_is_refused(plant: Plant
         assert (await tech.ack("late", 0, within=20))["code"] == 202
         await asyncio.sleep(1.1)  # the command's own clock runs
         plant.store.start()
-        assert (await final(tech, "late"))["code"] == 410
+        assert (await tech.final("late"))["code"] == 410
         assert (await tech.send("p", "p", "report", {"properties": {"count": 1}}, id="late"))["code"] in {409, 410}
     assert effects(plant) == ["r", "p-0"]
 
@@ -172,7 +161,7 @@ async def test_a_store_that_is_there_but_does_not_serve_counts_as_away(plant: Pl
         plant.store.change(**change)
         assert (await report(tech, 0))["code"] == 202
         plant.store.change(read_only=False, role="leader")
-        assert (await final(tech, "p-0"))["code"] == 200
+        assert (await tech.final("p-0"))["code"] == 200
     assert effects(plant) == ["r", "p-0"]
 
 
@@ -186,7 +175,7 @@ async def test_an_append_whose_answer_is_lost_takes_effect_once(plant: Plant, ki
         plant.store.fault(kind, count=3, stream="device-*")
         for number in range(4):
             await report(tech, number)
-        settled = [await final(tech, f"p-{number}") for number in range(4)]
+        settled = [await tech.final(f"p-{number}") for number in range(4)]
     assert [(ack["code"], ack["revision"]) for ack in settled] == [(200, number + 1) for number in range(4)]
     assert effects(plant) == ["r", "p-0", "p-1", "p-2", "p-3"]
 
@@ -204,7 +193,7 @@ async def test_a_line_that_is_cut_again_and_again_loses_and_doubles_nothing(plan
                         await line.reset()
                     await tech.publish("cmd/p/p/report", {"command_id": f"p-{number}", "data": _count(number)})
                     await asyncio.sleep(random.uniform(0, 0.03))
-                settled = [await final(tech, f"p-{number}") for number in range(120)]
+                settled = [await tech.final(f"p-{number}") for number in range(120)]
             logged = await asyncio.to_thread(gateway.logged)
         finally:
             await asyncio.to_thread(gateway.close)
@@ -233,7 +222,7 @@ async def test_a_line_that_is_bad_for_a_while_loses_and_doubles_nothing(
                 for number in range(10):
                     await report(tech, number)
                 line.heal()
-                settled = [await final(tech, f"p-{number}") for number in range(10)]
+                settled = [await tech.final(f"p-{number}") for number in range(10)]
             logged = await asyncio.to_thread(gateway.logged)
         finally:
             await asyncio.to_thread(gateway.close)
@@ -260,7 +249,7 @@ async def test_a_device_that_floods_neither_delays_nor_costs_another_while_the_s
             assert codes.count(202) == 49
             assert codes.count(503) == 350
             plant.store.start()
-            assert (await final(tech, "calm-0"))["code"] == 200
+            assert (await tech.final("calm-0"))["code"] == 200
     finally:
         plant.close()
 

@@ -92,6 +92,14 @@ class Technician:
                 await arrival
         return acks[index].body
 
+    async def final(self, command_id: str, *, within: float = PATIENCE) -> Body:
+        """The acknowledgement that settles a command: behind the one, if any, that says that it is parked."""
+        async with asyncio.timeout(within):
+            index = 0
+            while (ack := await self.ack(command_id, index, within=within))["status"] == "deferred":
+                index += 1
+            return ack
+
     async def publish(
         self,
         topic: str,

@@ -18,15 +18,14 @@ STATES: Final = {
 class GossipService(gossip_pb2_grpc.GossipServicer):
     """Who is in the cluster."""
 
-    def __init__(self, node: Node, host: str, port: int) -> None:
+    def __init__(self, node: Node) -> None:
         self._node = node
-        self._address = (host, port)
 
     async def Read(self, _request: Any, _context: Any) -> gossip_pb2.ClusterInfo:  # noqa: N802 - the stub calls it so
-        """This node, and the leader if that is another."""
-        members = [_member(STATES[self._node.role], *self._address)]
-        if self._node.role in {Role.FOLLOWER, Role.REPLICA}:
-            members.append(_member(MemberInfo.Leader, *self._node.leader))
+        """This node, and the others that it knows: at least the leader if that is another."""
+        members = [_member(STATES[node.role], *node.address, node.is_alive) for node in (self._node, *self._node.peers)]
+        if not self._node.peers and self._node.role in {Role.FOLLOWER, Role.REPLICA}:
+            members.append(_member(MemberInfo.Leader, *self._node.leader, is_alive=True))
         return gossip_pb2.ClusterInfo(members=members)
 
 
@@ -38,6 +37,6 @@ class PersistentSubscriptionsService(persistent_pb2_grpc.PersistentSubscriptions
         return persistent_pb2.ListResp()
 
 
-def _member(state: Any, host: str, port: int) -> gossip_pb2.MemberInfo:
+def _member(state: Any, host: str, port: int, is_alive: bool) -> gossip_pb2.MemberInfo:  # noqa: FBT001 - as in gossip
     end_point = gossip_pb2.EndPoint(address=host, port=port)
-    return MemberInfo(state=state, is_alive=True, http_end_point=end_point, time_stamp=time_ns() // 100)
+    return MemberInfo(state=state, is_alive=is_alive, http_end_point=end_point, time_stamp=time_ns() // 100)

@@ -1,7 +1,7 @@
 """One node: its place in the cluster, who may speak to it, and what it remembers."""
 
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -33,6 +33,9 @@ class Node:
         max_append_size: of all events of an append together, in bytes.
         write_timeout: seconds that a write may take, whatever the client allows.
         generation: of the server: "23" aborts a slow subscriber, "24" lets it catch up again.
+        address: host and port that it listens on.
+        is_alive: whether it does.
+        peers: the other nodes of its cluster, where they are known.
     """
 
     store: Store
@@ -45,6 +48,9 @@ class Node:
     max_append_size: int = 1024 * 1024
     write_timeout: float = 2.0
     generation: str = "24"
+    address: tuple[str, int] = ("127.0.0.1", 0)
+    is_alive: bool = False
+    peers: Sequence["Node"] = ()
 
     def authorize(self, headers: Mapping[str, str | bytes]) -> None:
         """Check who calls.

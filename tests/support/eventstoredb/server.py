@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from tests.support.eventstoredb.cluster_service import GossipService, PersistentSubscriptionsService
 from tests.support.eventstoredb.faults import Faults
@@ -83,7 +83,6 @@ class StandIn:
 @asynccontextmanager
 async def serve(options: Options) -> AsyncIterator[StandIn]:
     """Listen until the block ends; whoever is connected then is cut off."""
-    others = asyncio.all_tasks()
     store = Store(options.data, remembered_ids=options.remembered_ids)
     node = Node(
         store,
@@ -96,18 +95,39 @@ async def serve(options: Options) -> AsyncIterator[StandIn]:
         max_append_size=options.max_append_size,
         generation=options.generation,
     )
+    try:
+        async with settling(), serve_node(node, options) as server:
+            yield server
+    finally:
+        store.close()
+
+
+@asynccontextmanager
+async def serve_node(node: Node, options: Options) -> AsyncIterator[StandIn]:
+    """Listen for one node until the block ends; of the options only those about the connection count."""
     server = grpc.aio.server(options=_channel_arguments(options))
-    port = _listen(server, options)
+    node.address = HOST, _listen(server, options)
     add_streams(StreamsService(node), server)
-    add_gossip(GossipService(node, HOST, port), server)
+    add_gossip(GossipService(node), server)
     add_persistent_subscriptions(PersistentSubscriptionsService(), server)
     await server.start()
+    node.is_alive = True
     try:
-        yield StandIn(port, node)
+        yield StandIn(node.address[1], node)
     finally:
+        node.is_alive = False
         await server.stop(None)
-        store.close()
-        await _settle(asyncio.all_tasks() - others)
+
+
+@asynccontextmanager
+async def settling() -> AsyncIterator[None]:
+    """At the end, let the tasks end that gRPC leaves behind for a moment, of calls to the servers as well."""
+    others = asyncio.all_tasks()
+    yield
+    # the text tells the file that its coroutine is from
+    of_grpc = {task for task in asyncio.all_tasks() - others if "grpc" in repr(task)}
+    if of_grpc:
+        await asyncio.wait(of_grpc, timeout=SETTLING)
 
 
 def _listen(server: "grpc.aio.Server", options: Options) -> int:
@@ -116,13 +136,6 @@ def _listen(server: "grpc.aio.Server", options: Options) -> int:
         return int(server.add_insecure_port(address))
     pair = (options.key.read_bytes(), options.certificate.read_bytes())
     return int(server.add_secure_port(address, grpc.ssl_server_credentials([pair])))
-
-
-async def _settle(tasks: set["asyncio.Task[Any]"]) -> None:
-    """Let the tasks end that gRPC leaves behind for a moment, of calls to this server as well."""
-    of_grpc = {task for task in tasks if "grpc" in repr(task)}  # which tells the file that its coroutine is from
-    if of_grpc:
-        await asyncio.wait(of_grpc, timeout=SETTLING)
 
 
 def _channel_arguments(options: Options) -> list[tuple[str, int]]:
