@@ -1,11 +1,15 @@
 """``edge-gateway check-config``: are the settings right, and where does each value come from?"""
 
 from argparse import ArgumentParser, Namespace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.cli.exit_status import Exit
 from gateway.cli.options import add_config, add_json, catalogue_of
 from gateway.cli.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from gateway.domain.catalogue import Catalogue
+    from gateway.settings import EventStoreSettings
 
 SUMMARY: Final = "check the settings, telling every error at once"
 
@@ -20,15 +24,19 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> Exit:
-    """Load the settings and say what they are.
+    """Load the settings and say what they are; no broker and no store is asked.
 
     Raises:
         SettingsError: they cannot be used.
     """
+    import asyncio
+
     from gateway.settings_loader import load_settings
 
     loaded = load_settings(options.config)
-    catalogue_of(loaded.settings)
+    catalogue = catalogue_of(loaded.settings)
+    if loaded.settings.event_store.url:
+        asyncio.run(_check_client(loaded.settings.event_store, catalogue))
     for warning in loaded.warnings:
         note(f"warning: {warning}")
     if not options.show:
@@ -39,3 +47,15 @@ def execute(options: Namespace) -> Exit:
     else:
         print_table(_HEADING, loaded.rows())
     return Exit.OK
+
+
+async def _check_client(settings: "EventStoreSettings", catalogue: "Catalogue") -> None:
+    """Make a client for the event store, as the daemon does.
+
+    Raises:
+        SettingsError: there is no client library, or it does not take the settings.
+    """
+    from gateway.storage import open_remote_log
+
+    async with open_remote_log(settings, catalogue):
+        pass

@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,33 @@ def test_deciders_that_cannot_be_used_are_errors(cli: Run, tmp_path: Path, decid
     ran = cli("check-config", "--config", write(tmp_path, f"[domain]\ndeciders = {deciders}\n"))
     assert ran.status == 78
     assert ran.err.startswith("domain.deciders: ")
+
+
+def store_at(directory: Path, url: str) -> Path:
+    return write(directory, f'[event_store]\nurl = "{url}"\n')
+
+
+def test_a_store_that_is_away_is_no_error(cli: Run, tmp_path: Path) -> None:
+    ran = cli("check-config", "--config", store_at(tmp_path, "esdb://127.0.0.1:1?Tls=false"))
+    assert (ran.status, ran.err) == (0, "the settings are right\n")
+
+
+def test_an_option_of_the_store_that_the_client_does_not_know_is_an_error(cli: Run, tmp_path: Path) -> None:
+    ran = cli("check-config", "--config", store_at(tmp_path, "esdb://127.0.0.1:1?Tls=false&Sparkle=9"))
+    assert ran.status == 78
+    assert "sparkle" in ran.err.lower()
+
+
+def test_a_client_library_that_is_missing_is_an_error(
+    cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("gateway.adapters.eventstoredb", "gateway.adapters.esdb_client"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
+    for library in ("esdbclient", "kurrentdbclient"):
+        monkeypatch.setitem(sys.modules, library, None)
+    ran = cli("check-config", "--config", store_at(tmp_path, "esdb://127.0.0.1:1?Tls=false"))
+    assert ran.status == 78
+    assert "edge-gateway[kurrentdb]" in ran.err
 
 
 def test_each_value_is_shown_with_its_origin(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
