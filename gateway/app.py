@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -21,21 +21,26 @@ import structlog
 from gateway import __version__
 from gateway.access import Access, OperatorRule
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.mqtt import Connected, Link, LinkEvents, LinkOptions, TlsFiles
+from gateway.adapters.mqtt import Connected, Link, LinkEvents
 from gateway.adapters.sqlite import DATABASE_FILE, Database, open_database
 from gateway.adapters.sqlite_identity import SqliteCursors, SqliteIdentity
 from gateway.adapters.sqlite_inbox import SqliteInbox
+from gateway.adapters.sqlite_outages import SqlitePendingOutages
 from gateway.adapters.sqlite_snapshots import SqliteSnapshots
-from gateway.adapters.state_dir import claim_state_dir
+from gateway.adapters.state_dir import claim_state_dir, last_sign_of_life, show_life
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, open_cache
 from gateway.aggregates import Aggregates
+from gateway.broker import link_options
 from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import StoreUnavailable, TimedOut
 from gateway.feed import Feed
+from gateway.figures import Figures
 from gateway.handler import Handler
 from gateway.health import Health
 from gateway.intake import Intake
+from gateway.outage_watch import OutageWatch
+from gateway.outages import OutageLedger
 from gateway.parking import Parking, ParkingLimits
 from gateway.pipeline import Pipeline, PipelineParts
 from gateway.projection import Projection
@@ -43,7 +48,7 @@ from gateway.projector import Projector
 from gateway.rate import RateLimit
 from gateway.retained import Retained
 from gateway.schema import gateway_info
-from gateway.settings import MqttSettings, Settings, load_deciders
+from gateway.settings import Settings, load_catalogue
 from gateway.storage import Storage, open_storage
 from gateway.topics import Topics
 
@@ -90,17 +95,19 @@ async def run(settings: Settings, stop: asyncio.Event, rebuild: asyncio.Event) -
     """Run the gateway until ``stop`` is set; each time that ``rebuild`` is set, rebuild the read cache.
 
     Raises:
+        SettingsError: the settings cannot be used.
         StateError: the state directory or the database cannot be used.
         StoreUnavailable: the disk does not let the database be opened.
     """
-    catalogue = Catalogue(load_deciders(settings.domain.deciders))
+    catalogue = load_catalogue(settings.domain)
+    last_alive = await asyncio.to_thread(last_sign_of_life, settings.gateway.state_dir)
     with claim_state_dir(settings.gateway.state_dir) as state_dir:
         async with (
             open_database(state_dir / DATABASE_FILE) as database,
             open_storage(settings.event_store, database, catalogue) as storage,
             asyncio.TaskGroup() as group,
         ):
-            found = await _find(settings, database, storage, state_dir)
+            found = await _find(settings, database, storage, state_dir, last_alive)
             gateway = Gateway(settings, catalogue, database, storage, found, group)
             log.info("gateway_started", gateway=settings.gateway.id, version=__version__, state_dir=str(state_dir))
             await gateway.run(stop, rebuild)
@@ -115,9 +122,13 @@ class _Found:
     parking: Parking
     client_id: str
     had_session: bool
+    last_alive: datetime | None
+    crashed: bool
 
 
-async def _find(settings: Settings, database: Database, storage: Storage, state_dir: Path) -> _Found:
+async def _find(
+    settings: Settings, database: Database, storage: Storage, state_dir: Path, last_alive: datetime | None
+) -> _Found:
     limits = settings.limits
     inbox = SqliteInbox(database, limits.disk_reserve)
     parking = Parking(inbox, storage.store, SystemClock(), ParkingLimits(limits.parked, limits.parked_per_actor))
@@ -127,6 +138,8 @@ async def _find(settings: Settings, database: Database, storage: Storage, state_
         parking=parking,
         client_id=await SqliteIdentity(database).client_id(settings.gateway.id),
         had_session=await SqliteCursors(database).load_cursor(_SESSION) is not None,
+        last_alive=last_alive,
+        crashed=database.crashed,
     )
 
 
@@ -151,18 +164,30 @@ class Gateway:
         self._counters: Counter[str] = Counter()
         self._cursors = SqliteCursors(database)
         self._identity = SqliteIdentity(database)
+        self._found = found
         self._had_session = found.had_session
         store = storage.store
         topics = Topics(settings.root)
         codec = EventCodec(catalogue)
         self._projector = Projector(store, Projection(cache, catalogue, codec), self._clock)
         events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
-        self._link = Link(_link_options(settings.mqtt, found.client_id), (topics.commands,), events)
+        self._link = Link(link_options(settings.mqtt, found.client_id), (topics.commands,), events)
         self._retained = Retained(self._link, cache, catalogue, topics, ready=self._projector.caught_up)
         self._projector.listeners.append(self._retained.projected)
         self._feed = Feed(
             store, self._cursors, self._link, catalogue=catalogue, topics=topics, projected=self._projector.at
         )
+        parts = self._pipeline_parts(catalogue, codec, topics, database)
+        self._pipeline = Pipeline(parts, group, self._counters)
+        self._ledger = OutageLedger(
+            SqlitePendingOutages(database),
+            parts.handler,
+            cache,
+            self._clock,
+            gateway=settings.gateway.id,
+            settle=settings.outages.settle,
+        )
+        self._outages = OutageWatch(self._ledger, self._parking, self._clock, settings.outages.clock_tolerance)
         self._health = Health(
             self._link,
             topics,
@@ -170,12 +195,23 @@ class Gateway:
             self._counters,
             info=gateway_info(catalogue, settings.gateway.id),
             interval=settings.health.interval,
-            probe=self._figures,
+            probe=Figures(
+                settings.gateway.id,
+                store,
+                storage.figures,
+                self._parking,
+                self._projector,
+                self._feed,
+                self._retained,
+                self._pipeline,
+                self._ledger,
+                lambda: self._link.epoch,
+            ),
         )
-        self._pipeline = Pipeline(self._pipeline_parts(catalogue, codec, topics, database), group, self._counters)
 
     async def run(self, stop: asyncio.Event, rebuild: asyncio.Event) -> None:
         """Serve until ``stop`` is set, then finish in order."""
+        await self._outages.start(self._found.last_alive, crashed=self._found.crashed)
         flush_interval = self._settings.readmodel.flush_interval
         work = {
             "link": self._link.run(),
@@ -186,6 +222,9 @@ class Gateway:
             "read cache": self._cache.keep_flushed(flush_interval),
             "health": self._health.run(),
             "prune": self._prune(),
+            "outages": self._ledger.run(),
+            "clock watch": self._outages.watch_clock(),
+            "signs of life": self._outages.show_life(partial(show_life, self._settings.gateway.state_dir)),
             "inbox": self._parking.forget_finished(),
             "store probe": self._pipeline.probe(),
             "rebuild": self._rebuild_on(rebuild),
@@ -213,8 +252,9 @@ class Gateway:
         try:
             await self._cache.flush()
             await self._feed.save()
+            await self._outages.save()
         except (OSError, StoreUnavailable) as error:
-            # both can be made again from the log
+            # cache and feed can be made again from the log; of outages the end would be missed
             log.warning("not_saved_at_the_end", error=str(error))
 
     def _pipeline_parts(
@@ -231,7 +271,7 @@ class Gateway:
         )
         encode = partial(codec.encode, gateway=settings.gateway.id)
         return PipelineParts(
-            intake=Intake(topics, catalogue, Access(operators), settings.mqtt.max_payload),
+            intake=Intake(topics, catalogue, Access(operators), settings.mqtt.max_payload, settings.gateway.id),
             rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
             handler=Handler(self._storage.store, self._storage.outcomes, aggregates, encode, self._clock),
             parking=self._parking,
@@ -253,6 +293,7 @@ class Gateway:
         if lost:
             log.warning("session_lost", epoch=connected.epoch, meaning="what the broker held for us is gone")
         self._health.connected(connected.epoch, session_lost=lost)
+        self._outages.connected(session_lost=lost)
         self._retained.connected()
         self._feed.connected()
         self._pipeline.connected()
@@ -267,7 +308,8 @@ class Gateway:
         except StoreUnavailable as error:
             log.warning("session_not_remembered", error=str(error))
 
-    def _lost(self, _reason: str) -> None:
+    def _lost(self, reason: str) -> None:
+        self._outages.lost(reason)
         self._health.lost()
         self._retained.lost()
         self._feed.lost()
@@ -291,49 +333,3 @@ class Gateway:
             await rebuild.wait()
             rebuild.clear()
             self._projector.rebuild()
-
-    def _figures(self) -> dict[str, Any]:
-        head, parking = self._storage.store.newest, self._parking
-        return {
-            "gateway": self._settings.gateway.id,
-            "version": __version__,
-            "epoch": self._link.epoch,
-            "in_flight": self._pipeline.in_flight,
-            "event_store": {
-                **self._storage.figures(),
-                "head": head,
-                "available": parking.since is None,
-                **({"away_since": parking.since, "reason": parking.reason} if parking.since is not None else {}),
-            },
-            "parked": {"commands": parking.count, "devices": len(parking.devices)},
-            "read_cache": {
-                "position": self._projector.position,
-                "lag": max(head - self._projector.position, 0),
-                "rebuilding": not self._projector.caught_up.is_set(),
-            },
-            "feed": {"position": self._feed.position, "lag": max(head - self._feed.position, 0)},
-            "retained": {"waiting": self._retained.waiting},
-        }
-
-
-def _link_options(mqtt: MqttSettings, client_id: str) -> LinkOptions:
-    def path(text: str) -> Path | None:
-        return Path(text) if text else None
-
-    tls = TlsFiles(path(mqtt.tls.ca_file), path(mqtt.tls.cert_file), path(mqtt.tls.key_file))
-    return LinkOptions(
-        client_id=client_id,
-        host=mqtt.host,
-        port=mqtt.port,
-        socket_path=mqtt.socket,
-        username=mqtt.username,
-        password=mqtt.password.get_secret_value(),
-        tls=tls if mqtt.tls.enabled else None,
-        keepalive=mqtt.keepalive,
-        connect_timeout=mqtt.connect_timeout,
-        receive_maximum=mqtt.receive_maximum,
-        publish_window=mqtt.publish_window,
-        session_expiry=mqtt.session_expiry,
-        will_delay=mqtt.will_delay,
-        backoff=(mqtt.backoff_min, mqtt.backoff_max),
-    )

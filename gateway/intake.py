@@ -24,6 +24,7 @@ from pydantic import (
 from gateway.access import Access
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Command, Decider, Role, Timestamp
+from gateway.domain.outages import GATEWAY
 from gateway.errors import BadEnvelope, Gone, Invalid, NotFound, NotPermitted, Refusal, TooLarge
 from gateway.ids import MAX_COMMAND_ID, event_id, is_command_id, new_id
 from gateway.messages import MessageProperties, ReplyTo, Request, WaitFor
@@ -78,12 +79,14 @@ class Intake:
 
     Attributes:
         max_payload: in bytes; what is larger is not even parsed.
+        gateway: its own name, which no device may have.
     """
 
     topics: Topics
     catalogue: Catalogue
     access: Access
     max_payload: int
+    gateway: str = ""
 
     def read_command(self, delivery: Delivery, received_at: datetime, made_id: str | None = None) -> Request:
         """Make a request of a delivery.
@@ -168,6 +171,8 @@ class Intake:
         if known is None:
             raise NotFound(f"there is no command {topic.command}", type="unknown-command")
         cls, decider = known
+        if topic.device == self.gateway and decider is not GATEWAY:
+            raise NotFound(f"{topic.device} is the gateway itself, no device")
         role = self.access.role(topic.actor, topic.device, cls)
         try:
             return cls.model_validate_json(content), decider, role

@@ -9,6 +9,7 @@ from uuid import UUID
 from pydantic import JsonValue
 
 from gateway.domain.decider import Command, Decider, Role
+from gateway.domain.outages import OutageKind
 from gateway.errors import Refusal
 
 NO_STREAM = -1
@@ -265,3 +266,24 @@ class Parked:
     payload: bytes
     retain: bool
     properties: MessageProperties
+
+
+@dataclass(frozen=True, slots=True)
+class PendingOutage:
+    """An outage that is not in the log yet: it goes on, or might come back, or the store was away.
+
+    Attributes:
+        id: that it is recorded under; its command id in the log.
+        ended_at: ``None`` while it goes on.
+        times: how often it began, within a short time.
+        cause: in the words of the newest failure.
+        affected: what it may have cost.
+    """
+
+    id: str
+    kind: OutageKind
+    began_at: datetime
+    ended_at: datetime | None = None
+    times: int = 1
+    cause: str = ""
+    affected: str = ""

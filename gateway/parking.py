@@ -71,11 +71,13 @@ class Parking:
     Attributes:
         since: when the store went away, UTC; ``None`` while it is there.
         reason: why, in the words of the last failure.
+        listeners: called when the store goes away, with the reason, and when it is back, without one.
     """
 
     def __init__(self, inbox: Inbox, store: EventStore, clock: Clock, limits: ParkingLimits) -> None:
         self.since: datetime | None = None
         self.reason = ""
+        self.listeners: list[Callable[[str | None], None]] = []
         self._inbox = inbox
         self._store = store
         self._clock = clock
@@ -175,6 +177,7 @@ class Parking:
         if self.since is None:
             self.since = self._clock.now()
             log.warning("event_store_away", reason=reason)
+            self._tell(reason)
         self._away.set()
 
     def served(self) -> None:
@@ -184,6 +187,7 @@ class Parking:
             seconds = (self._clock.now() - self.since).total_seconds()
             log.info("event_store_back", away_s=round(seconds, 1), parked=self.count)
             self.since = None
+            self._tell(None)
         self._away.clear()
 
     async def probe(self, resume: Callable[[str], None]) -> None:
@@ -216,6 +220,10 @@ class Parking:
                 self._finished += finished
                 self._work.set()
                 await asyncio.sleep(_LONGEST_PAUSE)
+
+    def _tell(self, reason: str | None) -> None:
+        for listener in self.listeners:
+            listener(reason)
 
     def _allowed(self, commands: Sequence[tuple[Delivery, Request]]) -> list[Parked | None]:
         """Those that there is room for, in all and for their actor, numbered."""

@@ -16,6 +16,7 @@ from gateway.messages import (
     Outcome,
     Parked,
     ParkedEntry,
+    PendingOutage,
     RecordedEvent,
     Snapshot,
     Verdict,
@@ -173,6 +174,22 @@ class Inbox(Protocol):
 
     async def remove(self, arrivals: Sequence[int]) -> None:
         """Forget commands whose final acknowledgement is with the broker."""
+        ...
+
+
+class PendingOutages(Protocol):
+    """Outages that are not in the log yet. Raises :class:`~gateway.errors.StoreUnavailable`."""
+
+    async def load(self) -> Sequence[PendingOutage]:
+        """All of them, oldest first."""
+        ...
+
+    async def keep(self, outage: PendingOutage) -> None:
+        """Keep an outage in place of what was kept under its id; durable on return."""
+        ...
+
+    async def remove(self, id: str) -> None:
+        """Forget one that is in the log."""
         ...
 
 

@@ -13,7 +13,10 @@ def gateway_info(catalogue: Catalogue, gateway: str) -> dict[str, Any]:
         "gateway": gateway,
         "version": __version__,
         "commands": {
-            command.name: _describe(command, decider.category) for decider in catalogue for command in decider.commands
+            command.name: _describe(command, decider.category)
+            for decider in catalogue
+            for command in decider.commands
+            if command.issuers
         },
         "events": {decider.category: [event.__name__ for event in decider.events] for decider in catalogue},
     }

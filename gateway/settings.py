@@ -8,7 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider
+from gateway.domain.outages import GATEWAY
 from gateway.errors import SettingsError
 from gateway.ids import is_name
 
@@ -165,6 +167,13 @@ class HealthSettings(Section):
     interval: float = Field(10.0, gt=0, description="Seconds between two health messages")
 
 
+class OutageSettings(Section):
+    """The table ``[outages]``."""
+
+    settle: float = Field(60.0, gt=0, description="Seconds; what comes back sooner is the same outage")
+    clock_tolerance: float = Field(2.0, ge=0.1, description="Seconds by which the clock may jump unrecorded")
+
+
 class LogSettings(Section):
     """The table ``[log]``."""
 
@@ -188,6 +197,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     readmodel: ReadModelSettings = ReadModelSettings()
     health: HealthSettings = HealthSettings()
+    outages: OutageSettings = OutageSettings()
     log: LogSettings = LogSettings()
     domain: DomainSettings = DomainSettings()
 
@@ -195,6 +205,19 @@ class Settings(Section):
     def root(self) -> str:
         """The root of all topics."""
         return self.mqtt.root or f"edge/{self.gateway.id}"
+
+
+def load_catalogue(settings: DomainSettings) -> Catalogue:
+    """The aggregates that the settings name, and the gateway's own.
+
+    Raises:
+        SettingsError: one cannot be imported, or two of them claim the same name.
+    """
+    deciders = load_deciders(settings.deciders)
+    try:
+        return Catalogue((*deciders, GATEWAY))
+    except ValueError as error:
+        raise SettingsError(f"domain.deciders: {error}") from error
 
 
 def load_deciders(names: Sequence[str]) -> list[Decider[Any]]:

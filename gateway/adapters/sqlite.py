@@ -23,12 +23,14 @@ class Database:
     Attributes:
         log_id: identity of the event log in it.
         head: position of the last event when it was opened.
+        crashed: whether whoever had it open before did not close it.
         writer: the only one that changes or checkpoints anything.
         reader: sees everything whose writing was confirmed before the reading was asked for.
     """
 
     log_id: str
     head: int
+    crashed: bool
     writer: Worker
     reader: Worker
 
@@ -43,14 +45,15 @@ async def open_database(path: Path) -> AsyncIterator[Database]:
         StateError: it is damaged, foreign, from a newer version, or cannot be opened; the message says what to do.
         StoreUnavailable: the disk does not let it, for example because it is full.
     """
+    is_new = not await asyncio.to_thread(path.exists)
     await asyncio.to_thread(prepare, path)
     writer = Worker("sqlite-writer", partial(connect_writer, path), begin="BEGIN IMMEDIATE", farewell=close_cleanly)
     reader = Worker("sqlite-reader", partial(connect_reader, path), begin="BEGIN")
     try:
-        await writer.call(begin_use)
+        was_closed = await writer.call(begin_use)
         # both connections from the start: the reader's keeps reads possible while a full disk takes the writer's away
         log_id, head = await reader.call(_describe)
-        yield Database(log_id, head, writer, reader)
+        yield Database(log_id, head, not was_closed and not is_new, writer, reader)
     finally:
         # the writer goes last: only then does its checkpoint leave a single file behind
         try:

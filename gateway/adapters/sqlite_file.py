@@ -83,6 +83,17 @@ MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
             revision INTEGER NOT NULL
         ) STRICT, WITHOUT ROWID""",
     ),
+    (
+        """CREATE TABLE pending_outages (
+            id TEXT PRIMARY KEY,
+            kind TEXT NOT NULL,
+            began_at TEXT NOT NULL,
+            ended_at TEXT,
+            times INTEGER NOT NULL,
+            cause TEXT NOT NULL,
+            affected TEXT NOT NULL
+        ) STRICT, WITHOUT ROWID""",
+    ),
 )
 """What makes a database of version n one of version n + 1. Never changed once released, only added to."""
 
@@ -163,13 +174,16 @@ def connect_bystander(path: Path) -> sqlite3.Connection:
     return _connect(path, "mode=ro&immutable=1" if at_rest else "mode=ro")
 
 
-def begin_use(connection: sqlite3.Connection) -> None:
+def begin_use(connection: sqlite3.Connection) -> bool:
     """The writer's first act: until :func:`close_cleanly`, the file counts as not closed in good order.
+
+    Returns:
+        Whether it was closed in good order before.
 
     Raises:
         sqlite3.Error: the disk does not let it.
     """
-    connection.execute("DELETE FROM identity WHERE name = 'clean'")
+    return connection.execute("DELETE FROM identity WHERE name = 'clean'").rowcount == 1
 
 
 def close_cleanly(connection: sqlite3.Connection) -> None:

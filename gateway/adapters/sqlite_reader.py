@@ -17,7 +17,7 @@ from gateway.adapters.sqlite_file import connect_bystander, last_position
 from gateway.codec import follows, verdict_of
 from gateway.errors import StateError
 from gateway.ids import event_id_range
-from gateway.messages import NO_STREAM, RecordedEvent, Verdict
+from gateway.messages import NO_STREAM, PendingOutage, RecordedEvent, Verdict
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -44,6 +44,16 @@ class SqliteReader:
     def head(self) -> int:
         """Position of the last event; 0 for an empty log."""
         return last_position(self.connection)
+
+    def pending_outages(self) -> list[PendingOutage]:
+        """The outages that are not in the log yet, oldest first."""
+        rows = self.connection.execute(
+            "SELECT id, kind, began_at, ended_at, times, cause, affected FROM pending_outages ORDER BY began_at, id"
+        ).fetchall()
+        time = datetime.fromisoformat
+        return [
+            PendingOutage(id_, kind, time(began), end and time(end), *rest) for id_, kind, began, end, *rest in rows
+        ]
 
     def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> list[RecordedEvent]:
         """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""

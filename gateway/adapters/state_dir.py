@@ -4,6 +4,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -35,6 +36,30 @@ def claim_state_dir(directory: Path) -> Iterator[Path]:
     finally:
         # the file stays: removing it would let a third daemon lock a new one while a second waits on this
         os.close(lock)
+
+
+def show_life(directory: Path) -> None:
+    """Leave a sign of life: it costs no more than a time stamp in the directory of the disk.
+
+    Raises:
+        OSError: the disk does not let it.
+    """
+    os.utime(directory / LOCK_FILE)
+
+
+def last_sign_of_life(directory: Path) -> datetime | None:
+    """When something in the state directory was last written or :func:`show_life` was called, UTC.
+
+    Raises:
+        StateError: the directory cannot be read.
+    """
+    try:
+        times = [entry.stat().st_mtime for entry in os.scandir(directory)]
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise StateError(f"the state directory {directory} cannot be used: {error}") from error
+    return datetime.fromtimestamp(max(times), UTC) if times else None
 
 
 def process_in(directory: Path) -> int | None:

@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json, catalogue_of
+from gateway.cli.options import add_config, add_json
 from gateway.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
@@ -31,10 +31,11 @@ def execute(options: Namespace) -> Exit:
     """
     import asyncio
 
+    from gateway.settings import load_catalogue
     from gateway.settings_loader import load_settings
 
     loaded = load_settings(options.config)
-    catalogue = catalogue_of(loaded.settings)
+    catalogue = load_catalogue(loaded.settings.domain)
     if loaded.settings.event_store.url:
         asyncio.run(_check_client(loaded.settings.event_store, catalogue))
     for warning in loaded.warnings:

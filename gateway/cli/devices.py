@@ -27,12 +27,14 @@ def execute(options: Namespace) -> Exit:
         StateError: there is no log, or it cannot be read.
     """
     from gateway.cli.read_side import open_read_side
+    from gateway.domain.outages import GATEWAY
 
     with open_read_side(options.config) as side:
         cache = side.current_cache()
     documents: list[dict[str, Any]] = [
         document
         for decider in side.catalogue
+        if decider is not GATEWAY
         for document in sorted(cache.documents(decider.collection), key=lambda document: str(document["id"]))
     ]
     if options.json:

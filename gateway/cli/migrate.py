@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, catalogue_of
+from gateway.cli.options import add_config
 from gateway.cli.output import note
 
 if TYPE_CHECKING:
@@ -69,13 +69,14 @@ async def _migrate(settings: "Settings", source: str, target: str) -> None:
 async def _open(settings: "Settings", store: str) -> "AsyncIterator[ImportingStore]":
     from gateway.adapters.sqlite import DATABASE_FILE, open_database
     from gateway.adapters.sqlite_log import SqliteLog
+    from gateway.settings import load_catalogue
     from gateway.storage import open_remote_log
 
     if store == EMBEDDED:
         async with open_database(settings.gateway.state_dir / DATABASE_FILE) as database:
             yield SqliteLog(database)
     else:
-        async with open_remote_log(settings.event_store.at(store), catalogue_of(settings)) as (log, _):
+        async with open_remote_log(settings.event_store.at(store), load_catalogue(settings.domain)) as (log, _):
             yield log
 
 

@@ -3,11 +3,6 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from gateway.domain.catalogue import Catalogue
-    from gateway.settings import Settings
 
 
 def add_config(parser: ArgumentParser) -> None:
@@ -38,19 +33,3 @@ def at_least(lowest: int) -> Callable[[str], int]:
         return number
 
     return read
-
-
-def catalogue_of(settings: "Settings") -> "Catalogue":
-    """The aggregates that the settings name.
-
-    Raises:
-        SettingsError: one cannot be imported, or two of them claim the same name.
-    """
-    from gateway.domain.catalogue import Catalogue
-    from gateway.errors import SettingsError
-    from gateway.settings import load_deciders
-
-    try:
-        return Catalogue(load_deciders(settings.domain.deciders))
-    except ValueError as error:
-        raise SettingsError(f"domain.deciders: {error}") from error

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from gateway.adapters.sqlite import DATABASE_FILE
-from gateway.adapters.sqlite_reader import open_read_only
+from gateway.adapters.sqlite_reader import SqliteReader, open_read_only
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, UnusableCacheError
-from gateway.cli.options import catalogue_of
 from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.messages import NO_STREAM, RecordedEvent, Verdict
 from gateway.projection import Projection
+from gateway.settings import load_catalogue
 from gateway.settings_loader import load_settings
 
 _PAGE: Final = 1_000
@@ -46,8 +46,15 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReadSide:
-    """The log, and the read caches that can be made of it."""
+    """The log, and the read caches that can be made of it.
 
+    Attributes:
+        gateway: name of the gateway.
+        own: its own database.
+    """
+
+    gateway: str
+    own: SqliteReader
     state_dir: Path
     catalogue: Catalogue
     log: Log
@@ -97,13 +104,13 @@ def open_read_side(config: Path | None) -> Iterator[ReadSide]:
         StoreUnavailable: the log is elsewhere, and the store is away.
     """
     settings = load_settings(config).settings
-    state_dir = settings.gateway.state_dir
-    catalogue = catalogue_of(settings)
+    gateway, state_dir = settings.gateway.id, settings.gateway.state_dir
+    catalogue = load_catalogue(settings.domain)
     with open_read_only(state_dir / DATABASE_FILE) as own:
         if not settings.event_store.url:
-            yield ReadSide(state_dir, catalogue, own)
+            yield ReadSide(gateway, own, state_dir, catalogue, own)
             return
         from gateway.cli.remote_log import open_log
 
         with open_log(settings.event_store, catalogue, own) as log:
-            yield ReadSide(state_dir, catalogue, log)
+            yield ReadSide(gateway, own, state_dir, catalogue, log)

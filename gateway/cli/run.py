@@ -4,7 +4,7 @@ from argparse import ArgumentParser, Namespace
 from typing import Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, catalogue_of
+from gateway.cli.options import add_config
 
 SUMMARY: Final = "run the gateway in the foreground"
 
@@ -29,7 +29,6 @@ def execute(options: Namespace) -> Exit:
     from gateway.settings_loader import load_settings
 
     loaded = load_settings(options.config)
-    catalogue_of(loaded.settings)
     configure(loaded.settings.log.level, loaded.settings.log.format)
     for warning in loaded.warnings:
         structlog.get_logger().warning("settings_warning", warning=warning)

@@ -31,7 +31,8 @@ async def test_the_will_tells_of_a_gateway_that_was_killed(own_site: Site) -> No
 async def test_the_info_names_every_command_with_its_schema(tech: Technician) -> None:
     info = await tech.until("gateway/info")
     assert {"register", "report", "configure", "decommission"} < set(info["commands"])
-    assert len(info["commands"]) == 14
+    assert len(info["commands"]) == 15
+    assert "record-outage" not in info["commands"]  # nobody may send it
     assert info["commands"]["register"]["schema"]["required"] == ["model"]
     assert info["gateway"] == "gw1"
 

@@ -44,10 +44,11 @@ def test_the_tour_works_as_it_is_written(own_site: Site) -> None:
         printed.setdefault(Path(words[0]).name, []).append(output)
     [configured] = map(json.loads, printed["mosquitto_rr"])
     state, config = map(json.loads, printed["mosquitto_sub"])
-    history, outcome, sent = printed["edge-gateway"]
+    history, outcome, ledger, sent = printed["edge-gateway"]
     assert (configured["status"], configured["command_id"]) == ("accepted", "speed-1")
     assert state["reported"]["rpm"] == 900
     assert config == {"version": 1, "properties": {"rpm": 1200}}
     assert "ConfigurationApplied" in history
     assert "speed-1" in outcome
+    assert ledger.startswith("began at")
     assert "accepted" in sent

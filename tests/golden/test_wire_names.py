@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gateway.domain import DECIDERS
+from gateway.domain.outages import GATEWAY
 
 GOLDEN = Path(__file__).with_name("wire_names.json")
 
@@ -33,7 +34,7 @@ def wire_names() -> dict[str, Any]:
             },
             "events": {event.__name__: {"version": event.version, "fields": fields(event)} for event in decider.events},
         }
-        for decider in DECIDERS
+        for decider in (*DECIDERS, GATEWAY)
     }
 
 

@@ -32,7 +32,13 @@ class LoggedEvent:
 
     @property
     def device(self) -> str:
-        return self.stream.removeprefix("device-")
+        """Or the gateway, in its own stream."""
+        return self.stream.partition("-")[2]
+
+    @property
+    def is_of_gateway(self) -> bool:
+        """Whether it tells of the gateway itself."""
+        return self.stream.startswith("gateway-")
 
     @property
     def command(self) -> tuple[str, str, str]:
@@ -54,7 +60,9 @@ def read_remote_log(url: str, prefix: str) -> Sequence[LoggedEvent]:
     """Every event of the devices in an EventStoreDB, in the order of positions."""
     client: Any = _client(url)
     try:
-        with client.read_all(filter_include=f"{re.escape(prefix)}device-.*", filter_by_stream_name=True) as events:
+        with client.read_all(
+            filter_include=f"{re.escape(prefix)}(device|gateway)-.*", filter_by_stream_name=True
+        ) as events:
             return [
                 LoggedEvent(
                     event.commit_position,

@@ -2,6 +2,7 @@
 
 import json
 import selectors
+import signal
 import socket
 import subprocess
 import sys
@@ -72,6 +73,10 @@ class EventStoreProcess:
         """End it at once (SIGKILL), whatever it is doing."""
         self._running.kill()
         self._wait()
+
+    def wait_killed(self) -> None:
+        """Wait until somebody else has killed it."""
+        assert self._wait() == -signal.SIGKILL
 
     def restart(self) -> None:
         """Kill it and start it again: its data stays, the ids that it remembers do not."""

@@ -79,10 +79,16 @@ class GatewayProcess:
         self.wait_online()
         return self
 
-    def launch(self) -> None:
-        """Start it without waiting."""
+    def launch(self, crash_point: tuple[str, int, int] | None = None) -> None:
+        """Start it without waiting.
+
+        Args:
+            crash_point: at which passage of which point which process is to be killed; see tests/support/crash_points.
+        """
+        module = ["tests.support.crash_points", *map(str, crash_point)] if crash_point else ["gateway"]
+        command = [sys.executable, "-m", *module, "run", "--config", str(self.config)]
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(self._command("run"), cwd=REPOSITORY, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
 
     def wait_online(self) -> None:
         """Wait for a retained status "online" of a connection that is newer than the last one seen."""

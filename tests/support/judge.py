@@ -4,10 +4,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 from tests.support.event_log import LoggedEvent
 from tests.support.technician import Body
+
+_MERGED: Final = {"PropertiesReported": "reported", "ConfigurationRequested": "desired"}
+"""What an event's properties are merged into; none of those sent is null, which would take one away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,8 @@ def faults(
     """
     effects: defaultdict[tuple[str, str, str], list[LoggedEvent]] = defaultdict(list)
     for event in log:
-        effects[event.command].append(event)
+        if not event.is_of_gateway:
+            effects[event.command].append(event)
     found = [
         *_gaps(log, gapless=gapless),
         *(f"nobody sent {key}" for key in effects.keys() - {one.key for one in sent}),
@@ -47,6 +51,23 @@ def faults(
     for one in sent:
         found += (f"{one.key}: {fault}" for fault in _verdict_faults(one, acks.get(one.id, ()), effects[one.key]))
     found += _disorder(sent, effects)
+    return found
+
+
+def cache_faults(log: Sequence[LoggedEvent], documents: Mapping[str, Body]) -> list[str]:
+    """Where the read cache is not what follows from the log, as far as can be said without the gateway's own rules."""
+    folded: defaultdict[str, Body] = defaultdict(lambda: {"reported": {}, "desired": {}})
+    for event in log:
+        document = folded[event.device]
+        document |= {"revision": event.revision, "position": event.position, "degraded": False}
+        if event.type in _MERGED:
+            document[_MERGED[event.type]] |= event.data["properties"]
+    found = [f"the cache has {id_}, the log has not" for id_ in documents.keys() - folded.keys()]
+    for id_, expected in folded.items():
+        document = documents.get(id_, {})
+        shown = {name: document.get(name, {}) for name in expected}
+        if shown != expected:
+            found.append(f"{id_}: the log says {expected}, the cache {shown}")
     return found
 
 

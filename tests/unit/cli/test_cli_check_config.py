@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+import gateway.adapters
 from tests.support.command_line import Run
 
 
@@ -55,8 +56,10 @@ def test_an_option_of_the_store_that_the_client_does_not_know_is_an_error(cli: R
 def test_a_client_library_that_is_missing_is_an_error(
     cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("gateway.adapters.eventstoredb", "gateway.adapters.esdb_client"):
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    # both may have been imported before
+    for module in ("eventstoredb", "esdb_client"):
+        monkeypatch.delitem(sys.modules, f"gateway.adapters.{module}", raising=False)
+        monkeypatch.delattr(gateway.adapters, module, raising=False)
     for library in ("esdbclient", "kurrentdbclient"):
         monkeypatch.setitem(sys.modules, library, None)
     ran = cli("check-config", "--config", store_at(tmp_path, "esdb://127.0.0.1:1?Tls=false"))

@@ -1,0 +1,115 @@
+"""The gateway or its store is killed at every named point of the way of a command, one after the other, under load."""
+
+import asyncio
+import random
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.support import crash_points
+from tests.support.chosen_store import CHOSEN, EMBEDDED, STAND_IN
+from tests.support.crash_points import Point
+from tests.support.fleet import Fleet
+from tests.support.gateway_process import GatewayProcess, Sections
+from tests.support.site import Site, site
+from tests.support.verdict import assert_kept
+
+pytestmark = pytest.mark.timeout(240)
+
+SETTINGS: Sections = {
+    "event_store": {"patience": 0.3, "deadline": 1.0, "snapshot_every": 10},
+    "readmodel": {"flush_interval": 0.1},
+    "outages": {"settle": 0.2},
+}
+ITSELF = 0
+
+
+@pytest.fixture
+def own_site(tmp_path: Path) -> Iterator[Site]:
+    with site(tmp_path, SETTINGS) as one:
+        yield one
+
+
+async def test_a_kill_at_each_point_of_the_way_of_a_command_keeps_every_promise(own_site: Site) -> None:
+    hot = crash_points.COMMAND_PATH | (crash_points.EMBEDDED if CHOSEN == EMBEDDED else {})
+
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        for label in _shuffled(hot):
+            await _die_at(gateway, label, random.randint(1, 30))
+
+    await _run(own_site, kill_at_each)
+
+
+async def test_a_kill_at_each_point_of_start_and_read_side_keeps_every_promise(own_site: Site) -> None:
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        for label in _shuffled(crash_points.START):
+            await _die_at(gateway, label, 1)
+        for label in _shuffled(crash_points.READ_SIDE):
+            await _die_at(gateway, label, random.randint(1, 3))
+        for label in _shuffled(crash_points.READ_SIDE):
+            # without a cache it has the whole log to fold
+            gateway.cache.unlink(missing_ok=True)
+            await _die_at(gateway, label, 1)
+
+    await _run(own_site, kill_at_each)
+
+
+@pytest.mark.skipif(CHOSEN != STAND_IN, reason="needs a store of its own that can be killed")
+async def test_a_kill_while_commands_are_parked_and_settled_keeps_every_promise(own_site: Site) -> None:
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        store = gateway.store.process
+        assert store is not None
+        for label in _shuffled(crash_points.PARKING):
+            await asyncio.to_thread(store.kill)
+            dying = asyncio.create_task(_die_at(gateway, label, random.randint(1, 5)))
+            # long enough to park, and then there is something to settle
+            await asyncio.sleep(random.uniform(0.8, 1.6))
+            await asyncio.to_thread(store.start)
+            await dying
+
+    await _run(own_site, kill_at_each)
+
+
+@pytest.mark.skipif(CHOSEN != STAND_IN, reason="needs a store of its own that can be killed")
+async def test_a_store_that_is_killed_at_each_point_keeps_every_promise(own_site: Site) -> None:
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        store = gateway.store.process
+        assert store is not None
+        for label in _shuffled(crash_points.COMMAND_PATH | crash_points.READ_SIDE):
+            gateway.launch((label, random.randint(1, 3), store.process_id))
+            await asyncio.to_thread(store.wait_killed)
+            await asyncio.to_thread(store.start)
+            await asyncio.to_thread(gateway.wait_online)
+            await asyncio.to_thread(gateway.kill)
+
+    await _run(own_site, kill_at_each)
+
+
+async def _run(own_site: Site, kill_at_each: Callable[[GatewayProcess], Awaitable[None]]) -> None:
+    """Let the fleet send meanwhile, and look at everything at the end."""
+    gateway, stop = own_site.gateway, asyncio.Event()
+    async with own_site.technician() as tech:
+        await asyncio.gather(tech.watch("event/#"), tech.watch("state/#"))
+        fleet = Fleet(tech)
+        await fleet.register()
+        await asyncio.to_thread(gateway.kill)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fleet.send(stop))
+            try:
+                await kill_at_each(gateway)
+            finally:
+                stop.set()
+                gateway.launch()
+        await assert_kept(fleet, own_site)
+
+
+def _shuffled(points: Mapping[str, Point]) -> list[str]:
+    return random.sample(list(points), len(points))
+
+
+async def _die_at(gateway: GatewayProcess, label: str, passage: int) -> None:
+    """Start it, and wait until it has killed itself there."""
+    gateway.launch((label, passage, ITSELF))
+    assert await asyncio.to_thread(gateway.wait) == -signal.SIGKILL, label
