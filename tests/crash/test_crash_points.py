@@ -11,6 +11,7 @@ import pytest
 from tests.support import crash_points
 from tests.support.chosen_store import CHOSEN, EMBEDDED, STAND_IN
 from tests.support.crash_points import Point
+from tests.support.enduring_technician import enduring_technician
 from tests.support.fleet import Fleet
 from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.site import Site, site
@@ -19,6 +20,7 @@ from tests.support.verdict import assert_kept
 pytestmark = pytest.mark.timeout(240)
 
 SETTINGS: Sections = {
+    "mqtt": {"backoff_min": 0.05, "backoff_max": 0.2},
     "event_store": {"patience": 0.3, "deadline": 1.0, "snapshot_every": 10},
     "readmodel": {"flush_interval": 0.1},
     "outages": {"settle": 0.2},
@@ -87,10 +89,26 @@ async def test_a_store_that_is_killed_at_each_point_keeps_every_promise(own_site
     await _run(own_site, kill_at_each)
 
 
-async def _run(own_site: Site, kill_at_each: Callable[[GatewayProcess], Awaitable[None]]) -> None:
+async def test_a_broker_that_is_killed_at_each_point_costs_no_promise(own_site: Site) -> None:
+    broker = own_site.broker
+
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        for label in _shuffled(crash_points.COMMAND_PATH | crash_points.READ_SIDE):
+            gateway.launch((label, random.randint(1, 3), broker.process_id))
+            await asyncio.to_thread(broker.wait_killed)
+            await asyncio.to_thread(broker.start)
+            await asyncio.to_thread(gateway.wait_online)
+            await asyncio.to_thread(gateway.kill)
+
+    await _run(own_site, kill_at_each, broker_forgets=True)
+
+
+async def _run(
+    own_site: Site, kill_at_each: Callable[[GatewayProcess], Awaitable[None]], *, broker_forgets: bool = False
+) -> None:
     """Let the fleet send meanwhile, and look at everything at the end."""
     gateway, stop = own_site.gateway, asyncio.Event()
-    async with own_site.technician() as tech:
+    async with enduring_technician(own_site.broker.port) if broker_forgets else own_site.technician() as tech:
         await asyncio.gather(tech.watch("event/#"), tech.watch("state/#"))
         fleet = Fleet(tech)
         await fleet.register()
@@ -102,7 +120,7 @@ async def _run(own_site: Site, kill_at_each: Callable[[GatewayProcess], Awaitabl
             finally:
                 stop.set()
                 gateway.launch()
-        await assert_kept(fleet, own_site)
+        await assert_kept(fleet, own_site, broker_forgot=broker_forgets)
 
 
 def _shuffled(points: Mapping[str, Point]) -> list[str]:

@@ -60,6 +60,18 @@ class Broker:
         """End it at once (SIGKILL): what it has not saved is gone."""
         self._end(signal.SIGKILL)
 
+    @property
+    def process_id(self) -> int:
+        """Of the running process."""
+        assert self._process is not None, "the broker does not run"
+        return self._process.pid
+
+    def wait_killed(self) -> None:
+        """Wait until somebody else has killed it."""
+        assert self._process is not None, "the broker does not run"
+        assert self._process.wait(STARTING) == -signal.SIGKILL
+        self._process = None
+
     def forget(self) -> None:
         """Take everything from it that it has saved; it must not run."""
         shutil.rmtree(self._store)

@@ -54,10 +54,13 @@ class Fleet:
         """All that settle a command, by its id."""
         return {command_id: _final([ack.body for ack in acks]) for command_id, acks in self.tech.acks.items()}
 
-    async def told_of(self, log: Sequence[LoggedEvent]) -> None:
-        """Wait until the newest state and every event of this log have been published."""
+    async def shown(self, log: Sequence[LoggedEvent]) -> None:
+        """Wait until the newest state has been published."""
         for device, revision in {event.device: event.revision for event in log}.items():
             await self.tech.until(f"state/{device}", partial(_is_at, revision))
+
+    async def told_of(self, log: Sequence[LoggedEvent]) -> None:
+        """Wait until every event of this log has been published."""
         await self.tech.first(lambda message: message.body.get("id") == log[-1].id)
         told = {message.body["id"] for message in self.tech.received if message.topic.startswith("event/")}
         assert told == {event.id for event in log}
