@@ -6,6 +6,9 @@ export PATH := $(PATH):/usr/sbin
 PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
+# most tests wait for some process or other; a file stays with one worker
+SIDE_BY_SIDE := --numprocesses $(or $(WORKERS),4) --dist loadfile
+
 .PHONY: help setup run test test-kurrentdb test-eventstoredb demo check lock clean
 
 help: ## show the targets
@@ -18,16 +21,16 @@ run: setup ## the gateway in the foreground, with a broker on loopback if there 
 	@.ci/start
 
 test: check ## lint, types, imports, and all tests against a real mosquitto, with both kinds of event store
-	.venv/bin/pytest
-	EVENT_STORE=stand-in .venv/bin/pytest tests/e2e tests/crash
+	.venv/bin/pytest $(SIDE_BY_SIDE)
+	EVENT_STORE=stand-in .venv/bin/pytest $(SIDE_BY_SIDE) tests/e2e tests/crash
 
 test-kurrentdb: ## the tests of the store adapter with kurrentdbclient, in an environment of its own
 	@.ci/setup .venv-kurrentdb requirements-kurrentdb.txt
-	.venv-kurrentdb/bin/pytest tests/contract tests/unit/adapters/test_esdb_traps.py tests/unit/adapters/test_esdb_cluster.py \
+	.venv-kurrentdb/bin/pytest $(SIDE_BY_SIDE) tests/contract tests/unit/adapters/test_esdb_traps.py tests/unit/adapters/test_esdb_cluster.py \
 		tests/e2e/test_store_away.py tests/e2e/test_store_cluster.py
 
 test-eventstoredb: setup ## the contract and end-to-end tests against a real server: URL=esdb://...
-	EVENT_STORE="$(URL)" .venv/bin/pytest tests/contract tests/e2e tests/crash
+	EVENT_STORE="$(URL)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/contract tests/e2e tests/crash
 
 demo: setup ## a tour that runs by itself, with a kill -9 in the middle
 	.venv/bin/python .ci/demo.py

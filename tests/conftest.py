@@ -40,10 +40,16 @@ async def _clean_loop() -> AsyncIterator[None]:
     await asyncio.sleep(0)
     left = {task for task in asyncio.all_tasks() - before if not task.done()} - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
-    complaints = [context for context in complaints if not _is_of_an_older_loop(context)]
+    known = (_is_of_an_older_loop, _is_of_a_broken_line)
+    complaints = [context for context in complaints if not any(one(context) for one in known)]
     assert not complaints, f"errors that nobody saw: {complaints}"
 
 
 def _is_of_an_older_loop(context: dict[str, Any]) -> bool:
     # gRPC has one poller for all loops, which may have something left for the one of an earlier test
     return "PollerCompletionQueue" in context["message"] and str(context.get("exception")) == "Event loop is closed"
+
+
+def _is_of_a_broken_line(context: dict[str, Any]) -> bool:
+    # a technician's client may begin to watch a socket that it has closed already, because the broker was killed
+    return "add_writer" in context["message"] and isinstance(context.get("exception"), OSError)

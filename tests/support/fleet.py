@@ -57,13 +57,13 @@ class Fleet:
     async def shown(self, log: Sequence[LoggedEvent]) -> None:
         """Wait until the newest state has been published."""
         for device, revision in {event.device: event.revision for event in log}.items():
-            await self.tech.until(f"state/{device}", partial(_is_at, revision))
+            await self.tech.until(f"state/{device}", partial(_has_reached, revision))
 
     async def told_of(self, log: Sequence[LoggedEvent]) -> None:
         """Wait until every event of this log has been published."""
         await self.tech.first(lambda message: message.body.get("id") == log[-1].id)
         told = {message.body["id"] for message in self.tech.received if message.topic.startswith("event/")}
-        assert told == {event.id for event in log}
+        assert told >= {event.id for event in log}
 
     async def _send(self, command_at: CommandAt, device: str, stop: asyncio.Event) -> None:
         """One sender's commands for one device, a few of them under way at once."""
@@ -133,5 +133,6 @@ def _of_operator(device: str, number: int) -> Sent:
     return Sent(OPERATOR, device, "configure", command_id, {"properties": {"rpm": number}}, 200)
 
 
-def _is_at(revision: int, state: Body) -> bool:
-    return bool(state["revision"] == revision)
+def _has_reached(revision: int, state: Body) -> bool:
+    # the gateway may record an outage meanwhile
+    return bool(state["revision"] >= revision)
