@@ -90,7 +90,7 @@ class Tour:
         await self.tech.until(lambda: "gateway/info" in self.tech.latest)
         commands = self.tech.latest.get("gateway/info", {}).get("commands", {})
         self.report.check(
-            len(commands) == 14, f"it describes itself: {len(commands)} commands, each with its JSON Schema"
+            len(commands) == 15, f"it describes itself: {len(commands)} commands, each with its JSON Schema"
         )
 
     async def _fleet(self) -> None:

@@ -31,6 +31,10 @@ class Access:
             _matches(actor, rule.actors) and _matches(device, rule.devices) for rule in self._rules
         )
 
+    def sees_all(self, actor: str) -> bool:
+        """Whether the actor is an operator of every device."""
+        return any(_matches(actor, rule.actors) and "*" in rule.devices for rule in self._rules)
+
     def role(self, actor: str, device: str, command: type[Command]) -> Role:
         """The role in which this actor sends this command to this device.
 

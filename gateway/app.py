@@ -33,6 +33,7 @@ from gateway.aggregates import Aggregates
 from gateway.broker import link_options
 from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
+from gateway.domain.outages import GATEWAY
 from gateway.errors import StoreUnavailable, TimedOut
 from gateway.feed import Feed
 from gateway.figures import Figures
@@ -45,6 +46,10 @@ from gateway.parking import Parking, ParkingLimits
 from gateway.pipeline import Pipeline, PipelineParts
 from gateway.projection import Projection
 from gateway.projector import Projector
+from gateway.queries.desk import QueryDesk, ReadSide
+from gateway.queries.documents import DocumentQueries
+from gateway.queries.history import HistoryQueries
+from gateway.queries.table import Queries
 from gateway.rate import RateLimit
 from gateway.retained import Retained
 from gateway.schema import gateway_info
@@ -162,16 +167,17 @@ class Gateway:
         self._parking = found.parking
         self._clock = SystemClock()
         self._counters: Counter[str] = Counter()
+        self._access = Access([OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators])
         self._cursors = SqliteCursors(database)
         self._identity = SqliteIdentity(database)
         self._found = found
         self._had_session = found.had_session
         store = storage.store
-        topics = Topics(settings.root)
+        self._topics = topics = Topics(settings.root)
         codec = EventCodec(catalogue)
         self._projector = Projector(store, Projection(cache, catalogue, codec), self._clock)
         events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
-        self._link = Link(link_options(settings.mqtt, found.client_id), (topics.commands,), events)
+        self._link = Link(link_options(settings.mqtt, found.client_id), (topics.commands, topics.queries), events)
         self._retained = Retained(self._link, cache, catalogue, topics, ready=self._projector.caught_up)
         self._projector.listeners.append(self._retained.projected)
         self._feed = Feed(
@@ -187,13 +193,15 @@ class Gateway:
             gateway=settings.gateway.id,
             settle=settings.outages.settle,
         )
+        info = gateway_info(catalogue, settings.gateway.id)
+        self._queries = self._query_desk(catalogue, codec, topics, info)
         self._outages = OutageWatch(self._ledger, self._parking, self._clock, settings.outages.clock_tolerance)
         self._health = Health(
             self._link,
             topics,
             self._clock,
             self._counters,
-            info=gateway_info(catalogue, settings.gateway.id),
+            info=info,
             interval=settings.health.interval,
             probe=Figures(
                 settings.gateway.id,
@@ -261,7 +269,6 @@ class Gateway:
         self, catalogue: Catalogue, codec: EventCodec, topics: Topics, database: Database
     ) -> PipelineParts:
         settings = self._settings
-        operators = [OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators]
         aggregates = Aggregates(
             self._storage.store,
             SqliteSnapshots(database),
@@ -271,7 +278,7 @@ class Gateway:
         )
         encode = partial(codec.encode, gateway=settings.gateway.id)
         return PipelineParts(
-            intake=Intake(topics, catalogue, Access(operators), settings.mqtt.max_payload, settings.gateway.id),
+            intake=Intake(topics, catalogue, self._access, settings.mqtt.max_payload, settings.gateway.id),
             rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
             handler=Handler(self._storage.store, self._storage.outcomes, aggregates, encode, self._clock),
             parking=self._parking,
@@ -285,8 +292,33 @@ class Gateway:
             batch=settings.limits.batch,
         )
 
+    def _query_desk(self, catalogue: Catalogue, codec: EventCodec, topics: Topics, info: dict[str, Any]) -> QueryDesk:
+        settings, projector = self._settings, self._projector
+        queries = Queries(
+            DocumentQueries(self._cache, catalogue, GATEWAY.collection),
+            HistoryQueries(self._storage.store, catalogue, codec, projector.at),
+            self._storage.outcomes,
+            settings.gateway.id,
+            self._ledger.told,
+            info,
+        )
+        return QueryDesk(
+            queries.table(),
+            ReadSide(lambda: projector.position, lambda: not projector.caught_up.is_set(), projector.reached),
+            self._link,
+            self._group,
+            topics=topics,
+            access=self._access,
+            rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
+            clock=self._clock,
+            max_payload=settings.mqtt.max_payload,
+        )
+
     def _deliver(self, delivery: Any) -> None:  # noqa: ANN401 - the link is built before the pipeline
-        self._pipeline.accept(delivery)
+        if self._topics.is_query(delivery.topic):
+            self._queries.accept(delivery)
+        else:
+            self._pipeline.accept(delivery)
 
     def _connected(self, connected: Connected) -> None:
         lost = self._had_session and not connected.session_present

@@ -148,7 +148,7 @@ class Fault(Deferral):
 
 
 class Overloaded(Deferral):
-    """The event store is away or the disk is full."""
+    """The event store is away, the disk is full, or too much waits already."""
 
     code = 503
     type = "store-unavailable"

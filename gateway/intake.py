@@ -161,7 +161,7 @@ class Intake:
         try:
             envelope = Envelope.model_validate(body)
         except ValidationError as error:
-            raise _told(BadEnvelope, error, topic.command, "") from None
+            raise invalid(BadEnvelope, error, topic.command, "") from None
         return envelope, orjson.dumps(envelope.data, option=orjson.OPT_SORT_KEYS)
 
     def _command(self, topic: CommandTopic, content: bytes) -> tuple[Command, Decider[Any], Role]:
@@ -177,7 +177,7 @@ class Intake:
         try:
             return cls.model_validate_json(content), decider, role
         except ValidationError as error:
-            raise _told(Invalid, error, topic.command, "data") from None
+            raise invalid(Invalid, error, topic.command, "data") from None
 
     def _reply_to(self, properties: MessageProperties, topic: CommandTopic) -> tuple[ReplyTo, Refusal | None]:
         default = self.topics.ack(topic.actor, topic.device)
@@ -245,7 +245,7 @@ def _children(item: JsonValue) -> Iterator[JsonValue]:
         yield from item
 
 
-def _told(kind: type[BadEnvelope | Invalid], error: ValidationError, command: str, prefix: str) -> Refusal:
+def invalid(kind: type[BadEnvelope | Invalid], error: ValidationError, name: str, prefix: str) -> Refusal:
     """A refusal that names the first fields at fault, with bounded texts."""
     found = error.errors(include_url=False, include_context=False)
     paths = [".".join(filter(None, (prefix, *map(str, one["loc"])))) for one in found[:MAX_ERRORS_TOLD]]
@@ -254,7 +254,7 @@ def _told(kind: type[BadEnvelope | Invalid], error: ValidationError, command: st
     value = found[0]["input"]
     scalar = value is None or isinstance(value, str | int | float)
     return kind(
-        f"{command}: {'; '.join(texts)}{more}",
+        f"{name}: {'; '.join(texts)}{more}",
         field=paths[0][: 2 * _MAX_TEXT_TOLD],
         value=(value[:_MAX_TEXT_TOLD] if isinstance(value, str) else value) if scalar else None,
     )

@@ -7,7 +7,7 @@ back within some seconds is the same outage: a line that flaps must not fill the
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime
 from hashlib import blake2b
 from math import inf
@@ -131,6 +131,14 @@ class OutageLedger:
         return {
             "open": {one.kind: one.began_at for one in self._pending.values() if one.ended_at is None},
             "unacknowledged": waiting,
+        }
+
+    def told(self) -> dict[str, Any]:
+        """The ledger as a query tells it: what is recorded, the newest of it, and what is not yet."""
+        document = self._cache.get(GATEWAY.collection, self._gateway) or {}
+        return {
+            "pending": [asdict(outage) for outage in self._pending.values()],
+            **{name: document.get(name, {}) for name in ("unacknowledged", "outages", "counts")},
         }
 
     async def run(self) -> None:

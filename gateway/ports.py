@@ -153,6 +153,14 @@ class Outcomes(Protocol):
         ...
 
 
+class OutcomeSearch(Outcomes, Protocol):
+    """The memory of outcomes, where it can be asked by the sender's id alone."""
+
+    async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
+        """The verdicts on the commands that carry this id, whoever sent them and for whichever device, oldest first."""
+        ...
+
+
 class Inbox(Protocol):
     """Commands that wait for the store. Raises :class:`~gateway.errors.StoreUnavailable`."""
 

@@ -6,6 +6,7 @@ from gateway.errors import UnreadableTopic
 from gateway.ids import is_name
 
 _COMMAND_LEVELS = 3
+_QUERY_LEVELS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,14 @@ class CommandTopic:
     actor: str
     device: str
     command: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryTopic:
+    """What a query's topic says: who asks, and what."""
+
+    actor: str
+    query: str
 
 
 class Topics:
@@ -27,7 +36,9 @@ class Topics:
         self.status = f"{root}/gateway/status"
         self.info = f"{root}/gateway/info"
         self.health = f"{root}/gateway/health"
+        self.queries = f"{root}/query/+/+"
         self._command_prefix = f"{root}/cmd/"
+        self._query_prefix = f"{root}/query/"
 
     def parse_command(self, topic: str) -> CommandTopic:
         """Read a command's topic.
@@ -42,6 +53,25 @@ class Topics:
             raise UnreadableTopic("actor, device and command are each 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first")
         return CommandTopic(*levels)
 
+    def is_query(self, topic: str) -> bool:
+        """Whether it is a query's topic, or was meant to be one."""
+        return topic.startswith(self._query_prefix)
+
+    def parse_query(self, topic: str) -> QueryTopic:
+        """Read a query's topic.
+
+        Raises:
+            UnreadableTopic: it has not exactly the levels actor and query, or one is no valid name.
+        """
+        levels = topic.removeprefix(self._query_prefix).split("/")
+        if not self.is_query(topic) or len(levels) != _QUERY_LEVELS or not all(map(is_name, levels)):
+            raise UnreadableTopic("a query topic is {root}/query/{actor}/{query}")
+        return QueryTopic(*levels)
+
+    def answer(self, actor: str, query: str) -> str:
+        """Where answers go unless the query names a Response Topic."""
+        return f"{self.root}/answer/{actor}/{query}"
+
     def command(self, actor: str, device: str, command: str) -> str:
         """Where an actor publishes a command."""
         return f"{self._command_prefix}{actor}/{device}/{command}"
@@ -52,8 +82,11 @@ class Topics:
 
     def may_answer_on(self, topic: str, actor: str) -> bool:
         """Whether a Response Topic lies in the actor's own acknowledgement subtree."""
-        below = topic.removeprefix(f"{self.root}/ack/{actor}/")
-        return below not in {topic, ""} and not {"+", "#"} & set(below)
+        return _is_below(topic, f"{self.root}/ack/{actor}/")
+
+    def may_be_told_on(self, topic: str, actor: str) -> bool:
+        """Whether a Response Topic lies in the actor's own subtree of answers."""
+        return _is_below(topic, f"{self.root}/answer/{actor}/")
 
     def state(self, device: str) -> str:
         """The device's retained state."""
@@ -66,3 +99,8 @@ class Topics:
     def event(self, device: str, event_type: str) -> str:
         """The feed of one device's events of one type."""
         return f"{self.root}/event/{device}/{event_type}"
+
+
+def _is_below(topic: str, prefix: str) -> bool:
+    below = topic.removeprefix(prefix)
+    return below not in {topic, ""} and not {"+", "#"} & set(below)

@@ -17,7 +17,7 @@ from uuid import UUID
 import structlog
 
 from gateway.adapters.sqlite import Database
-from gateway.adapters.sqlite_reader import select_in
+from gateway.adapters.sqlite_reader import SqliteReader, select_in
 from gateway.errors import StoreUnavailable
 from gateway.messages import NO_STREAM, RecordedEvent
 from gateway.ports import EventStore
@@ -139,6 +139,17 @@ class EventIndex:
             rows = await self._database.reader.call(lambda connection: select_in(connection, _PLACES, others))
             found |= {UUID(bytes=id): Place(stream, revision) for id, stream, revision in rows}
         return found
+
+    async def between(self, low: UUID, high: UUID) -> Sequence[Place]:
+        """Where those events are whose ids lie in this range, as far as the index has them.
+
+        Raises:
+            StoreUnavailable: the disk does not let it read.
+        """
+        entries = (*self._pending.items(), *self._writing.items())
+        pending = [place for id, place in entries if low <= id <= high]
+        rows = await self._database.reader.call(lambda connection: SqliteReader(connection).indexed_between(low, high))
+        return list(dict.fromkeys([*(Place(*row) for row in rows), *pending]))
 
     async def forget_all(self) -> None:
         """Start again with nothing: the log is another one than the index was made of.

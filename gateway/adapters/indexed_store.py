@@ -10,8 +10,9 @@ import structlog
 
 from gateway.adapters.event_index import EventIndex, Place
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
-from gateway.codec import follows, outcome_of
+from gateway.codec import follows, outcome_of, verdict_of
 from gateway.errors import StoreUnavailable
+from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
 from gateway.ports import EventStore
 
@@ -96,6 +97,19 @@ class IndexedOutcomes:
             found = await self._outcomes_at(places) if era == self._index.era else None
         unknown = [key for key in keys if key not in found]
         return {**await self._others.find(stream, revision, unknown), **found} if unknown else found
+
+    async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
+        """The verdicts on the commands that carry this id, oldest first.
+
+        Raises:
+            StoreUnavailable: the store or the disk does not let it read.
+        """
+        verdicts = {verdict.key: verdict for verdict in await self._others.find_by_command_id(command_id)}
+        for place in await self._index.between(*event_id_range(command_id)):
+            events = await events_at(self._store, place)
+            if events and (verdict := verdict_of(events, command_id)) is not None:
+                verdicts.setdefault(verdict.key, verdict)
+        return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
         """Keep verdicts that left no events in the log; durable on return.

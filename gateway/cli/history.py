@@ -1,10 +1,9 @@
 """``edge-gateway history``: the events of one device."""
 
-import json
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from gateway.cli.exit_status import Exit
 from gateway.cli.options import add_config, add_json, at_least
@@ -45,6 +44,7 @@ def execute(options: Namespace) -> Exit:
     """
     from gateway.cli.read_side import open_read_side
     from gateway.domain.catalogue import stream_of
+    from gateway.queries.history import told
 
     with open_read_side(options.config) as side:
         streams = [stream_of(decider, options.device) for decider in side.catalogue]
@@ -52,7 +52,7 @@ def execute(options: Namespace) -> Exit:
         events = islice(_events(side.log, known, options.after), options.limit)
         if options.json:
             for event in events:
-                print_json(_told(event))
+                print_json(told(event))
         else:
             _print(events)
     if not known:
@@ -69,33 +69,10 @@ def _events(log: "Log", streams: Iterable[str], after: int) -> "Iterator[Recorde
 
 
 def _print(events: "Iterator[RecordedEvent]") -> None:
+    from gateway.queries.history import told
+
     heading: Sequence[str] = [column.replace("_", " ") for column in _COLUMNS]
     # aligned a page at a time: a log may be longer than memory
-    while page := [_told(event) for event in islice(events, _PAGE)]:
+    while page := [told(event) for event in islice(events, _PAGE)]:
         print_table(heading, [[shown(told[column]) for column in _COLUMNS] for told in page])
         heading = ()
-
-
-def _told(event: "RecordedEvent") -> dict[str, Any]:
-    from gateway.codec import read_metadata
-
-    metadata = read_metadata(event)
-    return {
-        "time": event.recorded_at,
-        "position": event.position,
-        "revision": event.revision,
-        "id": str(event.id),
-        "type": event.type,
-        "actor": metadata.get("actor"),
-        "command": metadata.get("command"),
-        "command_id": metadata.get("command_id"),
-        "data": _read(event.data),
-    }
-
-
-def _read(data: bytes) -> object:
-    try:
-        return json.loads(data)
-    except ValueError:
-        # a history is for looking at what is there, also at what should not be
-        return data.decode(errors="replace")

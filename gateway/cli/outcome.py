@@ -1,14 +1,11 @@
 """``edge-gateway outcome``: what became of a command."""
 
 from argparse import ArgumentParser, Namespace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 from gateway.cli.exit_status import Exit
 from gateway.cli.options import add_config, add_json
 from gateway.cli.output import note, print_fields, print_json
-
-if TYPE_CHECKING:
-    from gateway.messages import Verdict
 
 SUMMARY: Final = "tell what became of a command"
 
@@ -28,6 +25,7 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
     """
+    from gateway.acks import verdict_body
     from gateway.cli.read_side import open_read_side
 
     with open_read_side(options.config) as side:
@@ -35,37 +33,11 @@ def execute(options: Namespace) -> Exit:
     wanted = [verdict for verdict in verdicts if options.device in {None, verdict.device}]
     for index, verdict in enumerate(wanted):
         if options.json:
-            print_json(_told(verdict))
+            print_json(verdict_body(verdict))
         else:
             if index:
                 print()
-            print_fields(_told(verdict))
+            print_fields(verdict_body(verdict))
     if not wanted:
         note(f"unknown: {options.command_id}")
     return Exit.OK if wanted else Exit.NO
-
-
-def _told(verdict: "Verdict") -> dict[str, Any]:
-    """The verdict in the words of an acknowledgement."""
-    from gateway.acks import status_of
-
-    outcome = verdict.outcome
-    told: dict[str, Any] = {
-        "command_id": verdict.command_id,
-        "device": verdict.device,
-        "command": verdict.command,
-        "actor": verdict.actor,
-        "status": status_of(outcome.code),
-        "code": outcome.code,
-        "revision": outcome.revision,
-        "position": outcome.position,
-        "events": [{"id": str(one.id), "type": one.type, "revision": one.revision} for one in outcome.events],
-        "received_at": outcome.received_at,
-        "persisted_at": outcome.persisted_at,
-    }
-    if outcome.error is not None:
-        error = outcome.error
-        told["error"] = {"type": error.type, "message": error.message}
-        if error.field is not None:
-            told["error"] |= {"field": error.field, "value": error.value}
-    return told

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 Fields = Mapping[str, Any]
 """A JSON object to print; times may stand in it as they are."""
@@ -18,7 +19,7 @@ def note(text: str) -> None:
 def print_json(fields: Fields) -> None:
     """One JSON object on one line."""
     # JSON lets DEL stand as it is, and escapes every other control character
-    print(json.dumps(fields, default=_time).replace("\x7f", "\\u007f"))
+    print(json.dumps(fields, default=_text).replace("\x7f", "\\u007f"))
 
 
 def print_fields(fields: Fields) -> None:
@@ -44,7 +45,7 @@ def shown(value: object) -> str:
         case datetime():
             return _time(value, "milliseconds")
         case _:
-            return json.dumps(value, ensure_ascii=False, default=_time)
+            return json.dumps(value, ensure_ascii=False, default=_text)
 
 
 def escaped(text: str) -> str:
@@ -62,7 +63,15 @@ def _leaves(fields: Fields, prefix: str) -> Iterable[tuple[str, object]]:
             yield f"{prefix}{name}", value
 
 
-def _time(value: object, precision: str = "auto") -> str:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")
-    raise TypeError(f"{type(value).__name__} is not for printing")
+def _text(value: object) -> str:
+    match value:
+        case datetime():
+            return _time(value)
+        case UUID():
+            return str(value)
+        case _:
+            raise TypeError(f"{type(value).__name__} is not for printing")
+
+
+def _time(value: datetime, precision: str = "auto") -> str:
+    return value.astimezone(UTC).isoformat(timespec=precision).replace("+00:00", "Z")

@@ -110,7 +110,7 @@ async def _run(
     gateway, stop = own_site.gateway, asyncio.Event()
     async with enduring_technician(own_site.broker.port) if broker_forgets else own_site.technician() as tech:
         await asyncio.gather(tech.watch("event/#"), tech.watch("state/#"))
-        fleet = Fleet(tech)
+        fleet = Fleet(tech, broker_forgets=broker_forgets)
         await fleet.register()
         await asyncio.to_thread(gateway.kill)
         async with asyncio.TaskGroup() as group:

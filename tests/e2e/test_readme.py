@@ -42,11 +42,14 @@ def test_the_tour_works_as_it_is_written(own_site: Site) -> None:
     for words in commands():
         output = run(words, own_site.broker.port, own_site.gateway.config)
         printed.setdefault(Path(words[0]).name, []).append(output)
-    [configured] = map(json.loads, printed["mosquitto_rr"])
+    configured, before, changed, listed = map(json.loads, printed["mosquitto_rr"])
     state, config = map(json.loads, printed["mosquitto_sub"])
     history, outcome, ledger, sent = printed["edge-gateway"]
     assert (configured["status"], configured["command_id"]) == ("accepted", "speed-1")
     assert state["reported"]["rpm"] == 900
+    assert before["result"]["state"]["reported"] == {}
+    assert "/reported/rpm" in {operation["path"] for operation in changed["result"]["patch"]}
+    assert [document["id"] for document in listed["result"]] == ["pump-7"]
     assert config == {"version": 1, "properties": {"rpm": 1200}}
     assert "ConfigurationApplied" in history
     assert "speed-1" in outcome

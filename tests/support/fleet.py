@@ -1,4 +1,7 @@
-"""Devices and an operator under load: each repeats a command until it is settled, and some of them once more."""
+"""Devices and an operator under load. They repeat a command until it is settled, and some of them once more.
+
+Some they send only once: what a broker has taken, and has not lost, must be settled without their doing.
+"""
 
 import asyncio
 import random
@@ -20,6 +23,7 @@ PACE: Final = 0.03
 AGAIN_AFTER: Final = 1.0
 PATIENCE: Final = 60
 COPY_ONE_IN: Final = 10
+ONCE_ONE_IN: Final = 3
 PARKED: Final = 202
 
 CommandAt = Callable[[str, int], Sent]
@@ -30,10 +34,12 @@ class Fleet:
     """Senders at one broker.
 
     Attributes:
+        broker_forgets: whether the broker may lose what it was given, so that every command has to be repeated.
         sent: every command, each sender's in the order in which he sent them first.
     """
 
     tech: Technician
+    broker_forgets: bool = False
     sent: list[Sent] = field(default_factory=list)
 
     async def register(self) -> None:
@@ -41,6 +47,7 @@ class Fleet:
         for device in DEVICES:
             one = Sent(device, device, "register", f"{device}-register", {"model": "T-1000"}, 201)
             self.sent.append(one)
+            await self._publish(one)
             await self._settle(one)
 
     async def send(self, stop: asyncio.Event) -> None:
@@ -87,12 +94,14 @@ class Fleet:
 
     async def _settle(self, one: Sent) -> None:
         """Repeat a command until it is acknowledged, and some of them once more."""
+        sent_once = not self.broker_forgets and not random.randrange(ONCE_ONE_IN)
         for _ in range(PATIENCE):
             try:
                 await self._settled(one.id)
                 break
             except TimeoutError:
-                await self._publish(one)
+                if not sent_once:
+                    await self._publish(one)
         if not random.randrange(COPY_ONE_IN):
             await self._publish(one)
 

@@ -1,0 +1,233 @@
+"""Where queries arrive: each is read, permitted, worked on beside the others, and always answered once.
+
+A query changes nothing, so its PUBACK goes out at once, and whoever gets no answer asks again. How many are worked on
+and wait is bounded; nothing that a query does may delay a command.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from inspect import isawaitable
+from math import ceil
+from typing import Any, Final
+
+import orjson
+import structlog
+from pydantic import ValidationError
+
+from gateway.access import Access
+from gateway.acks import error_body, reply_properties, status_of
+from gateway.errors import (
+    BadEnvelope,
+    Deferral,
+    Fault,
+    Invalid,
+    NotFound,
+    NotPermitted,
+    Overloaded,
+    Refusal,
+    StoreUnavailable,
+    TimedOut,
+    TooFast,
+    UnreadableTopic,
+)
+from gateway.intake import invalid
+from gateway.messages import ErrorDetail, ReplyTo
+from gateway.ports import Clock, Delivery, Publisher
+from gateway.queries.answers import Result
+from gateway.queries.parameters import Parameters
+from gateway.rate import RateLimit
+from gateway.topics import QueryTopic, Topics
+
+log = structlog.get_logger()
+
+AT_ONCE: Final = 4
+WAITING: Final = 64
+RETRY_AFTER: Final = 1_000
+FAULT_RETRY: Final = 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, and what he may know."""
+
+    actor: str
+    access: Access
+
+    def may_see(self, device: str) -> bool:
+        """Whether he is this device, or one of its operators."""
+        return not self.access.is_stranger(self.actor, device)
+
+    def check(self, device: str) -> None:
+        """Refuse what he may not know.
+
+        Raises:
+            NotPermitted: he is neither this device nor one of its operators.
+        """
+        if not self.may_see(device):
+            raise NotPermitted(f"{self.actor} is neither {device} nor one of its operators")
+
+    def check_all(self) -> None:
+        """Refuse whoever may not know of every device.
+
+        Raises:
+            NotPermitted: no rule makes him an operator of all.
+        """
+        if not self.access.sees_all(self.actor):
+            raise NotPermitted(f"{self.actor} is no operator of all devices")
+
+
+Find = Callable[[Any, Asker], Result | Awaitable[Result]]
+"""Answers a query with these parameters; raises a Refusal or StoreUnavailable."""
+
+Table = Mapping[str, tuple[type[Parameters], Find]]
+"""Every query by its name."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadSide:
+    """How far the read side is.
+
+    Attributes:
+        position: of the last event in the read cache.
+        is_stale: whether it is still catching up.
+        reached: waits until it has a position, at most so many seconds; raises TimedOut.
+    """
+
+    position: Callable[[], int]
+    is_stale: Callable[[], bool]
+    reached: Callable[[int, float], Awaitable[None]]
+
+
+class QueryDesk:
+    """Takes queries, and answers each once."""
+
+    def __init__(  # noqa: PLR0913 - what it stands between
+        self,
+        table: Table,
+        side: ReadSide,
+        publisher: Publisher,
+        group: asyncio.TaskGroup,
+        *,
+        topics: Topics,
+        access: Access,
+        rate: RateLimit,
+        clock: Clock,
+        max_payload: int,
+    ) -> None:
+        self._table = table
+        self._side = side
+        self._publisher = publisher
+        self._group = group
+        self._topics = topics
+        self._access = access
+        self._rate = rate
+        self._clock = clock
+        self._max_payload = max_payload
+        self._free = asyncio.Semaphore(AT_ONCE)
+        self._taken = 0
+
+    def accept(self, delivery: Delivery) -> None:
+        """Take a query. Total: whatever it holds, it is answered, unless its topic names nobody."""
+        delivery.acknowledge()
+        try:
+            topic = self._topics.parse_query(delivery.topic)
+        except UnreadableTopic as error:
+            log.warning("query_unreadable", topic=delivery.topic[:256], reason=str(error))
+            return
+        reply, misdirected = self._reply_to(delivery, topic)
+        wait = self._rate.take(topic.actor, self._clock.monotonic())
+        if misdirected is not None:
+            self._answer(topic, reply, misdirected)
+        elif wait:
+            too_fast = TooFast(f"{topic.actor} asks too fast", retry_after_ms=ceil(wait * 1_000))
+            self._answer(topic, reply, too_fast)
+        elif self._taken >= AT_ONCE + WAITING:
+            self._answer(topic, reply, Overloaded("too many queries wait", retry_after_ms=RETRY_AFTER))
+        else:
+            self._taken += 1
+            self._group.create_task(self._work(delivery, topic, reply), name=f"query {topic.query}")
+
+    async def _work(self, delivery: Delivery, topic: QueryTopic, reply: ReplyTo) -> None:
+        try:
+            async with self._free:
+                found = await self._find(delivery, topic)
+        except Refusal as refusal:
+            self._answer(topic, reply, refusal)
+        except StoreUnavailable as error:
+            self._answer(topic, reply, Overloaded(str(error), retry_after_ms=RETRY_AFTER))
+        except Exception:
+            log.exception("query_fault", query=topic.query, actor=topic.actor)
+            self._answer(topic, reply, Fault("a fault in the gateway", retry_after_ms=FAULT_RETRY))
+        else:
+            self._answer(topic, reply, found)
+        finally:
+            self._taken -= 1
+
+    async def _find(self, delivery: Delivery, topic: QueryTopic) -> Result:
+        known = self._table.get(topic.query)
+        if known is None:
+            raise NotFound(f"there is no query {topic.query}", type="unknown-query")
+        model, find = known
+        parameters = self._read(model, delivery.payload, topic.query)
+        try:
+            async with asyncio.timeout(parameters.timeout_ms / 1_000 + getattr(parameters, "wait_ms", 0) / 1_000):
+                if parameters.min_position is not None:
+                    await self._side.reached(parameters.min_position, parameters.timeout_ms / 1_000)
+                found = find(parameters, Asker(topic.actor, self._access))
+                return await found if isawaitable(found) else found
+        except TimeoutError:
+            raise TimedOut(f"no answer within {parameters.timeout_ms} ms") from None
+
+    def _read(self, model: type[Parameters], payload: bytes, query: str) -> Parameters:
+        if len(payload) > self._max_payload:
+            raise BadEnvelope(f"the payload has {len(payload)} bytes, the limit is {self._max_payload}")
+        try:
+            body = orjson.loads(payload) if payload else {}
+        except orjson.JSONDecodeError as error:
+            raise BadEnvelope(f"not JSON: {error}", type="not-json") from None
+        try:
+            return model.model_validate_json(orjson.dumps(body))
+        except ValidationError as error:
+            raise invalid(Invalid, error, query, "") from None
+
+    def _reply_to(self, delivery: Delivery, topic: QueryTopic) -> tuple[ReplyTo, Refusal | None]:
+        properties = delivery.properties
+        default = self._topics.answer(topic.actor, topic.query)
+        wanted = properties.response_topic
+        if wanted is None or self._topics.may_be_told_on(wanted, topic.actor):
+            return ReplyTo(wanted or default, properties.correlation_data), None
+        refusal = NotPermitted(
+            f"a Response Topic must lie below {self._topics.answer(topic.actor, '')}",
+            type="response-topic-not-permitted",
+        )
+        return ReplyTo(default, properties.correlation_data), refusal
+
+    def _answer(self, topic: QueryTopic, reply: ReplyTo, found: Result | Refusal) -> None:
+        body: dict[str, Any] = {
+            "query": topic.query,
+            "actor": topic.actor,
+            "position": self._side.position(),
+            "as_of": self._clock.now(),
+            "stale": self._side.is_stale(),
+        }
+        code = 200
+        if isinstance(found, Refusal):
+            code = found.code
+            body["error"] = error_body(ErrorDetail(found.type, found.message, found.field, found.value))
+            if isinstance(found, Deferral):
+                body["retry_after_ms"] = found.retry_after_ms
+        else:
+            body["result"] = found.value
+            if found.next is not None:
+                body["next"] = found.next
+        payload = orjson.dumps({**body, "status": status_of(code), "code": code}, option=orjson.OPT_UTC_Z)
+        published = self._publisher.publish(reply.topic, payload, properties=reply_properties(reply, code))
+        published.add_done_callback(partial(_look, topic.query))
+
+
+def _look(query: str, published: "asyncio.Future[None]") -> None:
+    if not published.cancelled() and (error := published.exception()) is not None:
+        # whoever asked asks again
+        log.info("query_not_answered", query=query, reason=str(error))

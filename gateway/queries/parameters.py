@@ -1,0 +1,111 @@
+"""What each query takes."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from gateway.domain.decider import Timestamp
+from gateway.ids import MAX_COMMAND_ID, NAME
+
+MAX_PAGE = 500
+MAX_WAIT_MS = 30_000
+
+Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", description="Id of the device")]
+Path = Annotated[str, Field(min_length=1, max_length=256)]
+Cursor = Annotated[str, Field(max_length=1_024, description="`next` of the page before")]
+PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE, description="Most items of a page")]
+Revision = Annotated[int, Field(ge=-1)]
+
+
+class Parameters(BaseModel):
+    """What every query takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    min_position: int | None = Field(None, ge=0, description="Wait until the read cache has come so far")
+    timeout_ms: int = Field(5_000, ge=0, le=MAX_WAIT_MS, description="At most so long; then code 408")
+
+
+class Get(Parameters):
+    """The document of one device."""
+
+    device: Name
+
+
+class List(Parameters):
+    """The documents of many devices."""
+
+    filter: dict[Path, JsonValue] = Field({}, description="Conditions by dotted path, all of which must hold")
+    sort: Path = Field("id", description="Dotted path; with a minus in front, the other way round")
+    fields: Annotated[list[Path], Field(max_length=64)] | None = Field(None, description="Only these, and the id")
+    limit: PageSize = 50
+    cursor: Cursor | None = None
+
+
+class Alarms(Parameters):
+    """Active alarms, of one device or of all."""
+
+    device: Name | None = None
+    filter: dict[Path, JsonValue] = Field({}, description="Conditions by field, all of which must hold")
+    limit: PageSize = 50
+    cursor: Cursor | None = None
+
+
+class Summary(Parameters):
+    """How many devices there are, by each of their facets."""
+
+
+class History(Parameters):
+    """The events of one device."""
+
+    device: Name
+    after: Revision = Field(-1, description="Only above this revision; newest first: below it, if it is given")
+    order: Literal["oldest", "newest"] = Field("oldest", description="Which events come first")
+    types: Annotated[list[Path], Field(max_length=64)] | None = Field(None, description="Only events of these types")
+    since: Timestamp | None = Field(None, description="Only events that were recorded then or later")
+    until: Timestamp | None = Field(None, description="Only events that were recorded before then")
+    limit: PageSize = 50
+
+
+Moment = Revision | Timestamp
+
+
+class StateAt(Parameters):
+    """The state of one device as it was."""
+
+    device: Name
+    at: Moment = Field(description="After this revision, or after the last event that was recorded by this time")
+
+
+class Diff(Parameters):
+    """What changed in the state of one device, as JSON Patch."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    device: Name
+    before: Moment = Field(alias="from", description="A revision, or a time")
+    after: Moment = Field(alias="to", description="A revision, or a time")
+
+
+class OutcomeOf(Parameters):
+    """What became of a command id."""
+
+    command_id: Annotated[str, Field(min_length=1, max_length=MAX_COMMAND_ID)]
+
+
+class Outages(Parameters):
+    """What the gateway went through."""
+
+
+class Commands(Parameters):
+    """What can be sent."""
+
+
+class Feed(Parameters):
+    """Every event after a position, in order; waits for the next one where there is none yet."""
+
+    after: int = Field(0, ge=0, description="Only events with a higher position")
+    device: Name | None = None
+    types: Annotated[list[Path], Field(max_length=64)] | None = None
+    limit: PageSize = 100
+    wait_ms: int = Field(0, ge=0, le=MAX_WAIT_MS, description="How long to wait for a first one")

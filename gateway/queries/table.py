@@ -1,0 +1,93 @@
+"""Every query by its name: what it takes, who may ask it, and who answers."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.acks import verdict_body
+from gateway.ports import OutcomeSearch
+from gateway.queries.answers import Result
+from gateway.queries.desk import Asker, Table
+from gateway.queries.documents import DocumentQueries
+from gateway.queries.history import HistoryQueries
+from gateway.queries.parameters import (
+    Alarms,
+    Commands,
+    Diff,
+    Feed,
+    Get,
+    History,
+    List,
+    Outages,
+    OutcomeOf,
+    StateAt,
+    Summary,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Queries:
+    """All queries, with what they are answered from.
+
+    Attributes:
+        gateway: its own name.
+        outages: what the gateway went through and is not in its document yet.
+        info: what can be sent to it.
+    """
+
+    documents: DocumentQueries
+    history: HistoryQueries
+    outcomes: OutcomeSearch
+    gateway: str
+    outages: Callable[[], dict[str, Any]]
+    info: dict[str, Any]
+
+    def table(self) -> Table:
+        """Every query by its name."""
+        return {
+            "get": (Get, self._get),
+            "list": (List, lambda query, asker: self.documents.list(query, asker.may_see)),
+            "alarms": (Alarms, self._alarms),
+            "summary": (Summary, self._summary),
+            "history": (History, self._history),
+            "state_at": (StateAt, self._state_at),
+            "diff": (Diff, self._diff),
+            "feed": (Feed, lambda query, asker: self.history.feed(query, asker.may_see)),
+            "outcome": (OutcomeOf, self._outcome),
+            "outages": (Outages, self._outages),
+            "commands": (Commands, lambda _query, _asker: Result(self.info["commands"])),
+        }
+
+    def _get(self, query: Get, asker: Asker) -> Result:
+        asker.check(query.device)
+        return self.documents.get(query)
+
+    async def _alarms(self, query: Alarms, asker: Asker) -> Result:
+        if query.device is not None:
+            asker.check(query.device)
+        return await self.documents.alarms(query, asker.may_see)
+
+    def _summary(self, _query: Summary, asker: Asker) -> Result:
+        # it counts every device, so who may not see every device may not see it
+        asker.check_all()
+        return self.documents.summary()
+
+    async def _history(self, query: History, asker: Asker) -> Result:
+        asker.check(query.device)
+        return await self.history.history(query)
+
+    async def _state_at(self, query: StateAt, asker: Asker) -> Result:
+        asker.check(query.device)
+        return await self.history.state_at(query)
+
+    async def _diff(self, query: Diff, asker: Asker) -> Result:
+        asker.check(query.device)
+        return await self.history.diff(query)
+
+    async def _outcome(self, query: OutcomeOf, asker: Asker) -> Result:
+        verdicts = await self.outcomes.find_by_command_id(query.command_id)
+        return Result([verdict_body(verdict) for verdict in verdicts if asker.may_see(verdict.device)])
+
+    def _outages(self, _query: Outages, asker: Asker) -> Result:
+        asker.check(self.gateway)
+        return Result(self.outages())

@@ -1,0 +1,104 @@
+"""The state as it was is the fold of what had happened, and a difference leads from one state to the other."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gateway.codec import EventCodec, StateCodec
+from gateway.domain import DECIDERS
+from gateway.domain.catalogue import Catalogue
+from gateway.domain.decider import Event
+from gateway.domain.device import DEVICE
+from gateway.domain.device_events import (
+    AlarmCleared,
+    AlarmRaised,
+    ConfigurationRequested,
+    DeviceConnected,
+    DeviceDisconnected,
+    DeviceRegistered,
+    PropertiesReported,
+)
+from gateway.messages import RecordedEvent
+from gateway.queries.history import HistoryQueries
+from gateway.queries.parameters import Diff, StateAt
+from tests.support.apply_patch import apply_patch
+from tests.support.histories import History
+from tests.support.memory_store import MemoryStore
+from tests.support.requests import NOW
+
+CATALOGUE = Catalogue(DECIDERS)
+CODEC = EventCodec(CATALOGUE)
+VALUES: st.SearchStrategy[Any] = (
+    st.booleans() | st.integers(-3, 3) | st.text(alphabet="ab~/", max_size=2) | st.just([1, {"a": None}])
+)
+PROPERTIES = st.dictionaries(st.sampled_from(["rpm", "a.b", "t"]), VALUES, min_size=1, max_size=3)
+HAPPENED = st.lists(
+    st.one_of(
+        PROPERTIES.map(lambda properties: PropertiesReported(at=NOW, properties=properties)),
+        PROPERTIES.map(lambda properties: ConfigurationRequested(at=NOW, configuration=1, properties=properties)),
+        st.sampled_from(["hot", "dry"]).map(lambda code: AlarmRaised(at=NOW, code=code, severity="info")),
+        st.sampled_from(["hot", "dry"]).map(lambda code: AlarmCleared(at=NOW, code=code)),
+        st.just(DeviceConnected(at=NOW)),
+        st.just(DeviceDisconnected(at=NOW)),
+    ),
+    max_size=12,
+)
+
+
+async def _nothing_to_wait_for(_position: int) -> None:
+    """The read cache has everything."""
+
+
+def _queries(happened: list[Event]) -> tuple[HistoryQueries, list[Any]]:
+    """The queries on a log of these events, a second apart; and the state after each of them."""
+    history = History(CODEC)
+    history.add("device-p", happened)
+    store = MemoryStore()
+    store.events = [
+        RecordedEvent(
+            event.position,
+            event.stream,
+            event.revision,
+            NOW + timedelta(seconds=event.revision),
+            event.id,
+            event.type,
+            event.data,
+            event.metadata,
+        )
+        for event in history.events
+    ]
+    states = [DEVICE.fold(happened[: count + 1]) for count in range(len(happened))]
+    documents = [StateCodec.of(DEVICE).to_document(state) for state in states]
+    return HistoryQueries(store, CATALOGUE, CODEC, _nothing_to_wait_for), documents
+
+
+@settings(deadline=None)
+@given(HAPPENED)
+def test_the_state_at_every_revision_and_time_is_the_fold_of_what_came_before(happened: list[Event]) -> None:
+    events = [DeviceRegistered(at=NOW, model="T"), *happened]
+    queries, documents = _queries(events)
+
+    async def ask() -> None:
+        for revision, document in enumerate(documents):
+            for moment in (revision, NOW + timedelta(seconds=revision), NOW + timedelta(seconds=revision + 0.9)):
+                answer = (await queries.state_at(StateAt(device="p", at=moment))).value
+                assert (answer["revision"], answer["state"]) == (revision, document)
+
+    asyncio.run(ask())
+
+
+@settings(deadline=None)
+@given(HAPPENED, st.data())
+def test_the_difference_applied_to_the_one_state_gives_the_other(happened: list[Event], data: st.DataObject) -> None:
+    events = [DeviceRegistered(at=NOW, model="T"), *happened]
+    queries, documents = _queries(events)
+    revisions = st.integers(0, len(documents) - 1)
+    before, after = data.draw(revisions), data.draw(revisions)
+
+    answer = asyncio.run(queries.diff(Diff(device="p", before=before, after=after))).value
+
+    assert (answer["from"]["revision"], answer["to"]["revision"]) == (before, after)
+    assert apply_patch(documents[before], answer["patch"]) == documents[after]

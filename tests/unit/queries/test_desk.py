@@ -1,0 +1,221 @@
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+from structlog.testing import capture_logs
+
+from gateway.access import Access, OperatorRule
+from gateway.errors import NotFound, StoreUnavailable, TimedOut
+from gateway.messages import NO_PROPERTIES, MessageProperties
+from gateway.queries.answers import Result
+from gateway.queries.desk import AT_ONCE, WAITING, Asker, QueryDesk, ReadSide, Table
+from gateway.queries.parameters import Get, Parameters
+from gateway.rate import RateLimit
+from gateway.topics import Topics
+from tests.support.delivery import ROOT, FakeDelivery
+from tests.support.fixed_clock import FixedClock
+from tests.support.recording_publisher import RecordingPublisher
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+
+def query(
+    name: str = "echo", body: object = None, *, actor: str = "alice", properties: MessageProperties = NO_PROPERTIES
+) -> FakeDelivery:
+    payload = body if isinstance(body, bytes) else orjson.dumps({} if body is None else body)
+    return FakeDelivery(f"{ROOT}/query/{actor}/{name}", payload, properties=properties)
+
+
+class Bench:
+    """A desk with queries that do what their name says."""
+
+    def __init__(self, rate: float = 0.0, burst: int = 1) -> None:
+        self.broker = RecordingPublisher()
+        self.open = asyncio.Event()
+        self.reached: Callable[[int, float], Awaitable[None]] = self._reached
+        self._rate = RateLimit(rate, burst)
+        self._answered = 0
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[QueryDesk]:
+        table: Table = {
+            "echo": (Parameters, lambda _parameters, asker: Result({"hello": asker.actor}, {"cursor": "x"})),
+            "get": (Get, self._get),
+            "wait": (Parameters, self._wait),
+            "away": (Parameters, self._away),
+            "break": (Parameters, lambda _parameters, _asker: Result(1 // 0)),
+        }
+        side = ReadSide(lambda: 41, lambda: True, self.reached)
+        async with asyncio.TaskGroup() as group:
+            yield QueryDesk(
+                table,
+                side,
+                self.broker,
+                group,
+                topics=Topics(ROOT),
+                access=Access([OperatorRule(("alice",))]),
+                rate=self._rate,
+                clock=FixedClock(NOW),
+                max_payload=100,
+            )
+
+    async def ask(self, delivery: FakeDelivery) -> dict[str, Any]:
+        async with self.running() as desk:
+            desk.accept(delivery)
+        assert delivery.acknowledged == 1
+        return self.body()
+
+    def body(self, index: int = -1) -> dict[str, Any]:
+        found: dict[str, Any] = orjson.loads(self.broker.published[index].payload)
+        return found
+
+    def codes(self) -> list[int]:
+        return [self.body(index)["code"] for index in range(len(self.broker.published))]
+
+    @staticmethod
+    def _get(parameters: Get, asker: Asker) -> Result:
+        asker.check(parameters.device)
+        raise NotFound("there is none")
+
+    async def _wait(self, _parameters: Parameters, _asker: Asker) -> Result:
+        await self.open.wait()
+        return Result("done")
+
+    @staticmethod
+    async def _away(_parameters: Parameters, _asker: Asker) -> Result:
+        raise StoreUnavailable("the store is away")
+
+    @staticmethod
+    async def _reached(_position: int, _patience: float) -> None:
+        """At once."""
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+async def test_an_answer_says_of_when_it_is_and_where_it_goes_on(bench: Bench) -> None:
+    properties = MessageProperties(correlation_data=b"7", response_topic=f"{ROOT}/answer/alice/mine")
+    assert await bench.ask(query(properties=properties)) == {
+        "query": "echo",
+        "actor": "alice",
+        "position": 41,
+        "as_of": "2026-03-01T12:00:00Z",
+        "stale": True,
+        "result": {"hello": "alice"},
+        "next": {"cursor": "x"},
+        "status": "accepted",
+        "code": 200,
+    }
+    [answer] = bench.broker.published
+    assert (answer.topic, answer.retain, answer.properties.correlation_data) == (
+        f"{ROOT}/answer/alice/mine",
+        False,
+        b"7",
+    )
+    assert answer.properties.user == (("status", "accepted"), ("code", "200"))
+
+
+async def test_without_a_response_topic_the_answer_goes_to_the_askers_own(bench: Bench) -> None:
+    await bench.ask(query())
+    assert bench.broker.topics() == [f"{ROOT}/answer/alice/echo"]
+
+
+@pytest.mark.parametrize("topic", ["answer/bob/x", "answer/alice/", "answer/alice/+", "ack/alice/x", "cmd/a/b/c"])
+async def test_a_response_topic_elsewhere_is_refused_on_the_default_one(bench: Bench, topic: str) -> None:
+    body = await bench.ask(query(properties=MessageProperties(response_topic=f"{ROOT}/{topic}")))
+    assert (body["code"], body["error"]["type"]) == (403, "response-topic-not-permitted")
+    assert bench.broker.topics() == [f"{ROOT}/answer/alice/echo"]
+
+
+@pytest.mark.parametrize(
+    ("delivery", "code", "type_"),
+    [
+        (query("nonsense"), 404, "unknown-query"),
+        (query("get", {"device": "x"}), 404, "unknown-device"),
+        (query("get", {"device": "x"}, actor="y"), 403, "not-permitted"),
+        (query("get"), 422, "invalid-field"),
+        (query("get", {"device": "a b"}), 422, "invalid-field"),
+        (query("echo", {"limit": 1}), 422, "invalid-field"),
+        (query("echo", [1]), 422, "invalid-field"),
+        (query("echo", b"{"), 400, "not-json"),
+        (query("echo", b" " * 101), 400, "bad-envelope"),
+        (query("away"), 503, "store-unavailable"),
+    ],
+)
+async def test_what_cannot_be_answered_is_refused_with_the_reason(
+    bench: Bench, delivery: FakeDelivery, code: int, type_: str
+) -> None:
+    body = await bench.ask(delivery)
+    assert (body["code"], body["error"]["type"]) == (code, type_)
+    assert "result" not in body
+    assert ("retry_after_ms" in body) == (code == 503)
+
+
+async def test_an_empty_payload_is_a_query_without_parameters(bench: Bench) -> None:
+    assert (await bench.ask(query("echo", b"")))["code"] == 200
+
+
+async def test_a_fault_of_ours_is_answered_and_told_in_the_log(bench: Bench) -> None:
+    with capture_logs() as logs:
+        body = await bench.ask(query("break"))
+    assert (body["code"], body["error"]["type"]) == (500, "gateway-fault")
+    assert [line["event"] for line in logs] == ["query_fault"]
+
+
+async def test_a_topic_that_names_nobody_is_told_in_the_log_only(bench: Bench) -> None:
+    delivery = FakeDelivery(f"{ROOT}/query/a b/get")
+    with capture_logs() as logs:
+        async with bench.running() as desk:
+            desk.accept(delivery)
+    assert [line["event"] for line in logs] == ["query_unreadable"]
+    assert (bench.broker.published, delivery.acknowledged) == ([], 1)
+
+
+async def test_what_takes_too_long_is_cut_off(bench: Bench) -> None:
+    assert (await bench.ask(query("wait", {"timeout_ms": 1})))["code"] == 408
+
+
+async def test_a_query_waits_for_the_read_cache(bench: Bench) -> None:
+    asked = []
+
+    async def late(position: int, patience: float) -> None:
+        asked.append((position, patience))
+        raise TimedOut("not yet")
+
+    bench.reached = late
+    assert (await bench.ask(query("echo", {"min_position": 50, "timeout_ms": 700})))["code"] == 408
+    assert asked == [(50, 0.7)]
+
+
+async def test_an_actor_that_asks_too_fast_is_told_to_wait() -> None:
+    bench = Bench(rate=1.0, burst=1)
+    async with bench.running() as desk:
+        desk.accept(query())
+        desk.accept(query())
+        desk.accept(query(actor="bob"))
+    assert sorted(bench.codes()) == [200, 200, 429]
+
+
+async def test_what_waits_is_bounded_and_the_rest_is_refused(bench: Bench) -> None:
+    async with bench.running() as desk:
+        for _ in range(AT_ONCE + WAITING + 3):
+            desk.accept(query("wait"))
+        assert bench.codes() == [503] * 3
+        bench.open.set()
+    assert bench.codes().count(200) == AT_ONCE + WAITING
+
+
+async def test_an_answer_that_does_not_reach_the_broker_is_no_fault(bench: Bench) -> None:
+    bench.broker.is_up = False
+    delivery = query()
+    with capture_logs() as logs:
+        async with bench.running() as desk:
+            desk.accept(delivery)
+        await asyncio.sleep(0)
+    assert [line["event"] for line in logs] == ["query_not_answered"]
