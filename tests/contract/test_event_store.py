@@ -39,10 +39,16 @@ async def memory_store(_directory: Path) -> AsyncIterator[EventStore]:
 async def eventstoredb_store(_directory: Path) -> AsyncIterator[EventStore]:
     """The stand-in server, or the one that the tests are told to use."""
     async with AsyncExitStack() as stack:
-        if CHOSEN in {EMBEDDED, STAND_IN}:
-            options = EsdbOptions((await stack.enter_async_context(stand_in())).url, ("device",))
-        else:
-            options = EsdbOptions(CHOSEN, ("device",), prefix=f"test-{uuid4().hex}.")
+        of_its_own = CHOSEN in {EMBEDDED, STAND_IN}
+        url = (await stack.enter_async_context(stand_in())).url if of_its_own else CHOSEN
+        yield await stack.enter_async_context(eventstoredb_at(url))
+
+
+@asynccontextmanager
+async def eventstoredb_at(url: str) -> AsyncIterator[EventStore]:
+    """A log of its own on a running server."""
+    async with AsyncExitStack() as stack:
+        options = EsdbOptions(url, ("device",), prefix=f"test-{uuid4().hex}.")
         store, follower = await stack.enter_async_context(open_eventstoredb(options))
         following = asyncio.create_task(follower.run())
         try:
@@ -110,6 +116,15 @@ async def test_positions_start_at_one_or_above_and_rise_over_all_streams(event_s
     assert positions[0] >= 1
     assert list(positions) == sorted(set(positions))
     assert [event.position for event in await everything(event_store)] == list(positions)
+
+
+async def test_every_append_is_told_the_position_that_its_event_has(event_store: EventStore) -> None:
+    await event_store.read_stream("device-a")  # who reads first is known to be at the stream's end
+    told = [(await event_store.append("device-a", revision, new_events(1))).positions for revision in range(-1, 4)]
+
+    assert [position for positions in told for position in positions] == [
+        event.position for event in await everything(event_store)
+    ]
 
 
 async def test_revisions_count_from_zero_in_each_stream(event_store: EventStore) -> None:
