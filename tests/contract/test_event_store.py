@@ -18,6 +18,7 @@ from gateway.errors import WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
 from gateway.ports import EventStore
 from tests.support.chosen_store import CHOSEN, EMBEDDED, STAND_IN
+from tests.support.eventstoredb.server import settling
 from tests.support.eventstoredb_process import stand_in
 from tests.support.memory_store import MemoryStore
 from tests.support.new_events import new_event, new_events
@@ -47,7 +48,7 @@ async def eventstoredb_store(_directory: Path) -> AsyncIterator[EventStore]:
 @asynccontextmanager
 async def eventstoredb_at(url: str) -> AsyncIterator[EventStore]:
     """A log of its own on a running server."""
-    async with AsyncExitStack() as stack:
+    async with settling(), AsyncExitStack() as stack:
         options = EsdbOptions(url, ("device",), prefix=f"test-{uuid4().hex}.")
         store, follower = await stack.enter_async_context(open_eventstoredb(options))
         following = asyncio.create_task(follower.run())

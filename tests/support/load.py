@@ -23,10 +23,10 @@ async def _reports(tech: Technician, device: str, commands: int) -> None:
     ids = [f"{device}-{number}" for number in range(commands)]
     for number, command_id in enumerate(ids):
         if number >= UNDER_WAY:
-            await tech.ack(ids[number - UNDER_WAY])
+            await tech.final(ids[number - UNDER_WAY])
         body = {"command_id": command_id, "data": {"properties": {"count": number}}}
         await tech.publish(f"cmd/{device}/{device}/report", body)
-    acks = [await tech.ack(command_id) for command_id in ids]
+    acks = [await tech.final(command_id) for command_id in ids]
     assert {ack["code"] for ack in acks} == {200}
 
 

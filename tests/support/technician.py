@@ -18,6 +18,7 @@ from paho.mqtt.properties import Properties
 ROOT: Final = "edge/gw1"
 AGAIN_AFTER: Final = 3.0
 PATIENCE: Final = 20.0
+PARKED: Final = 202
 
 Body = dict[str, Any]
 
@@ -70,7 +71,7 @@ class Technician:
         patience: float = PATIENCE,
         **envelope: object,
     ) -> Body:
-        """Publish a command, again and again with the same id, until there is a new acknowledgement of it."""
+        """Publish a command, again and again with the same id, until there is a new answer that is not "parked"."""
         command_id = id or str(uuid4())
         seen = len(self.acks[command_id])
         body = {"command_id": command_id, "data": data or {}, **envelope}
@@ -78,7 +79,7 @@ class Technician:
             while True:
                 await self.publish(f"cmd/{actor}/{device}/{command}", body)
                 try:
-                    return await self.ack(command_id, seen, within=again_after)
+                    return await self.final(command_id, seen, within=again_after)
                 except TimeoutError:
                     continue
 
@@ -92,11 +93,10 @@ class Technician:
                 await arrival
         return acks[index].body
 
-    async def final(self, command_id: str, *, within: float = PATIENCE) -> Body:
-        """The acknowledgement that settles a command: behind the one, if any, that says that it is parked."""
+    async def final(self, command_id: str, index: int = 0, *, within: float = PATIENCE) -> Body:
+        """The first acknowledgement from this index on that does not only say that the command is parked."""
         async with asyncio.timeout(within):
-            index = 0
-            while (ack := await self.ack(command_id, index, within=within))["status"] == "deferred":
+            while (ack := await self.ack(command_id, index, within=within))["code"] == PARKED:
                 index += 1
             return ack
 
