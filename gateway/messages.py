@@ -148,6 +148,25 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """An event by its place and its birth: where it does not stand, the log is not the one that it was seen in.
+
+    The id alone would not do. A log that lost its end may be given the same command again, behind others than before.
+    """
+
+    stream: str
+    revision: int
+    position: int
+    event_id: UUID
+    recorded_at: datetime
+
+    @classmethod
+    def of(cls, recorded: RecordedEvent) -> "Mark":
+        """The mark of this event."""
+        return cls(recorded.stream, recorded.revision, recorded.position, recorded.id, recorded.recorded_at)
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """An aggregate's state as of a revision: disposable, rebuilt from the stream at will.
 

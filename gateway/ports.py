@@ -11,6 +11,7 @@ from gateway.messages import (
     NO_PROPERTIES,
     NO_STREAM,
     Appended,
+    Mark,
     MessageProperties,
     NewEvent,
     Outcome,
@@ -249,7 +250,12 @@ class ReadModel(Protocol):
         """Take a document out, if it is there."""
         ...
 
-    def advance(self, position: int) -> None:
+    @property
+    def mark(self) -> Mark | None:
+        """The event at the position, by which the log is recognised; ``None`` as long as there are none."""
+        ...
+
+    def advance(self, position: int, mark: Mark | None = None) -> None:
         """Say that the documents reflect the log up to here."""
         ...
 

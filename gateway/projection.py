@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from gateway.codec import EventCodec, StateCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document
-from gateway.messages import RecordedEvent
+from gateway.messages import Mark, RecordedEvent
 from gateway.ports import ReadModel
 
 COUNTS: Final = "counts"
@@ -75,7 +75,7 @@ class Projection:
             self._write(fold)
             self._remember(stream, fold.state)
         if events:
-            self.cache.advance(events[-1].position)
+            self.cache.advance(events[-1].position, Mark.of(events[-1]))
         return [(fold.decider, fold.device) for fold in folds.values()]
 
     def is_readable(self) -> bool:

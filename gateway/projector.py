@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from gateway.errors import StoreUnavailable, TimedOut
-from gateway.messages import RecordedEvent
+from gateway.messages import Mark, RecordedEvent
 from gateway.ports import Clock, EventStore
 from gateway.projection import Projection, Touched
 
@@ -100,7 +100,7 @@ class Projector:
             before = self.position
             try:
                 target = await self._store.head()
-                self._begin_with(await self._store.identify(), target)
+                await self._begin_with(await self._store.identify(), target)
                 if self.position >= target:
                     self.caught_up.set()
                 await self._fold_until_it_ends(target)
@@ -111,15 +111,21 @@ class Projector:
                 await asyncio.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - no secret
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _begin_with(self, log_id: str, head: int) -> None:
-        """A cache of another log, or one that is ahead of its own, which was restored then, is worth nothing."""
+    async def _begin_with(self, log_id: str, head: int) -> None:
+        """A cache of another log is worth nothing, nor is one of events that its own log has lost since."""
         cache = self._projection.cache
-        if cache.log_id == log_id and cache.position <= head:
+        if cache.log_id == log_id and (not cache.position or await self._stands(cache.mark)):
             return
         if cache.position:
             log.warning("read_cache_dropped", reason=f"made of log {cache.log_id} up to {cache.position}", head=head)
         self.caught_up.clear()
         self._projection.clear(log_id)
+
+    async def _stands(self, mark: Mark | None) -> bool:
+        if mark is None:
+            return False
+        found = await self._store.read_stream(mark.stream, after=mark.revision - 1, limit=1)
+        return [Mark.of(event) for event in found] == [mark]
 
     async def _fold_until_it_ends(self, target: int) -> None:
         told = self._clock.monotonic()

@@ -9,9 +9,12 @@ import gc
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final, cast
+from uuid import UUID
 
 import orjson
 import structlog
@@ -21,6 +24,7 @@ from tinydb.storages import Storage
 
 from gateway import __version__
 from gateway.domain.decider import Document
+from gateway.messages import Mark
 
 log = structlog.get_logger()
 
@@ -49,6 +53,7 @@ class ReadCache:
         self.log_id = log_id
         self.dirty = asyncio.Event()
         self._position = 0
+        self._mark: Mark | None = None
         self._tables: Tables = {}
         self._ids: dict[str, dict[str, int]] = {}
         self._encoded: dict[str, dict[int, bytes]] = {}
@@ -59,6 +64,11 @@ class ReadCache:
     def position(self) -> int:
         """The last event that the documents reflect."""
         return self._position
+
+    @property
+    def mark(self) -> Mark | None:
+        """That event's place and id."""
+        return self._mark
 
     def get(self, table: str, key: str) -> Document | None:
         """The document under this key: the cache's own, not to be changed."""
@@ -100,9 +110,9 @@ class ReadCache:
             del self._tables[table][document_id]
             del self._encoded[table][document_id]
 
-    def advance(self, position: int) -> None:
+    def advance(self, position: int, mark: Mark | None = None) -> None:
         """Say that the documents reflect the log up to here."""
-        self._position = position
+        self._position, self._mark = position, mark
         self.dirty.set()
 
     def clear(self, log_id: str | None = None) -> None:
@@ -126,14 +136,14 @@ class ReadCache:
             for table, documents in found.items() if is_ours else ():
                 for text, document in documents.items():
                     self._take_over(table, int(text), document)
-            position = int(checkpoint["position"])
+            position, mark = int(checkpoint["position"]), _read_mark(checkpoint["mark"])
         except FileNotFoundError:
             raise UnusableCacheError("there is none") from None
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UnusableCacheError(f"it is damaged: {error!r}") from None
         if not is_ours:
             raise UnusableCacheError("it belongs to another version")
-        self._position, self.log_id = position, log_id
+        self._position, self._mark, self.log_id = position, mark, log_id
 
     async def keep_flushed(self, interval: float) -> None:
         """Write the file so many seconds after the first change that it lacks, for ever. Idle, it writes nothing."""
@@ -157,7 +167,8 @@ class ReadCache:
             if not self.dirty.is_set():
                 return
             self.dirty.clear()
-            checkpoint: Document = {"log_id": self.log_id, "version": __version__, "position": self._position}
+            checkpoint: dict[str, Any] = {"log_id": self.log_id, "version": __version__, "position": self._position}
+            checkpoint["mark"] = self._mark and asdict(self._mark)
             moment = {table: dict(encoded) for table, encoded in self._encoded.items()}
             moment[CHECKPOINT] = {1: orjson.dumps(checkpoint)}
             writing = asyncio.create_task(asyncio.to_thread(_replace, self.path, moment), name="read cache writing")
@@ -187,6 +198,13 @@ def open_cache(path: Path) -> ReadCache:
     # what was loaded stays: the garbage collector need not walk through all of it again and again
     gc.freeze()
     return cache
+
+
+def _read_mark(document: Any) -> Mark | None:  # noqa: ANN401 - whatever the file holds
+    if document is None:
+        return None
+    event_id, recorded_at = UUID(document["event_id"]), datetime.fromisoformat(document["recorded_at"])
+    return Mark(document["stream"], document["revision"], document["position"], event_id, recorded_at)
 
 
 class _Live(Storage):

@@ -11,7 +11,7 @@ from gateway.adapters.sqlite_reader import SqliteReader, open_read_only
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, UnusableCacheError
 from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
-from gateway.messages import NO_STREAM, RecordedEvent, Verdict
+from gateway.messages import NO_STREAM, Mark, RecordedEvent, Verdict
 from gateway.projection import Projection
 from gateway.settings import load_catalogue
 from gateway.settings_loader import load_settings
@@ -76,9 +76,16 @@ class ReadSide:
         """
         cache = self.empty_cache()
         cache.load()
-        if cache.log_id != self.log.log_id or cache.position > self.log.head():
+        if cache.log_id != self.log.log_id or not self._has(cache):
             raise UnusableCacheError("it belongs to another log")
         return cache
+
+    def _has(self, cache: ReadCache) -> bool:
+        mark = cache.mark
+        if mark is None:
+            return not cache.position
+        found = self.log.read_stream(mark.stream, after=mark.revision - 1, limit=1)
+        return [Mark.of(event) for event in found] == [mark]
 
     def empty_cache(self) -> ReadCache:
         """A read cache for this log, with nothing in it yet."""

@@ -55,7 +55,8 @@ def _rebuild(side: "ReadSide") -> None:
         head = side.log.head()
         cache = side.empty_cache()
         side.fold(cache, head, _progress(head))
-        cache.advance(head)  # without it, the empty cache of an empty log would not be written
+        if not cache.position:
+            cache.advance(0)  # without it, the empty cache of an empty log would not be written
         asyncio.run(cache.flush())
     note(f"the read cache is rebuilt from {head} events")
 

@@ -12,7 +12,7 @@ from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import StoreUnavailable, TimedOut
 from gateway.ids import event_id
-from gateway.messages import RecordedEvent
+from gateway.messages import Mark, RecordedEvent
 from gateway.projection import Projection
 from gateway.projector import SLICE, Projector
 from tests.support.counter_decider import COUNTER, Counted
@@ -127,17 +127,44 @@ async def test_others_get_on_while_a_long_batch_is_folded(bench: Bench) -> None:
     assert {SLICE, 2 * SLICE} <= set(seen)
 
 
-@pytest.mark.parametrize(("log_id", "position"), [("another-log", 1), ("a-log-in-memory-only", 9)])
-async def test_a_cache_of_another_log_or_ahead_of_its_own_is_folded_anew(
-    bench: Bench, log_id: str, position: int
-) -> None:
+async def test_a_cache_of_another_log_is_folded_anew(bench: Bench) -> None:
     await bench.count(2)
-    bench.projector._projection.clear(log_id)
-    bench.projector._projection.cache.advance(position)
+    bench.projector._projection.clear("another-log")
+    bench.cache.advance(1, Mark.of((await bench.store.read_all(after=0))[0]))
     async with bench.running():
         await asyncio.wait_for(bench.projector.caught_up.wait(), 5)
     assert (bench.projector.position, bench.total()) == (1, 2)
     assert bench.projector._projection.cache.log_id == await bench.store.identify()
+
+
+@pytest.mark.parametrize("since", [0, 1, 3])
+async def test_a_cache_of_what_the_log_has_lost_is_folded_anew_however_far_the_log_has_grown_since(
+    tmp_path: Path, since: int
+) -> None:
+    lost = Bench(tmp_path, MemoryStore())
+    for by in (2, 10, 100):
+        await lost.count(by)
+    lost.projector._projection.apply(await lost.store.read_all(after=0))
+    bench = Bench(tmp_path, MemoryStore())
+    bench.projector = Projector(bench.store, lost.projector._projection, FixedClock(NOW))
+    await bench.count(2)
+    # the same commands again, so the same ids
+    for _ in range(since):
+        await bench.count(1)
+    lost.cache.log_id = await bench.store.identify()
+    async with bench.running():
+        await asyncio.wait_for(bench.projector.caught_up.wait(), 5)
+    assert lost.total() == 2 + since
+
+
+async def test_a_cache_whose_mark_stands_in_the_log_is_gone_on_with(bench: Bench) -> None:
+    await bench.count(2)
+    bench.projector._projection.clear(await bench.store.identify())
+    bench.cache.put("counters", "seen", {"id": "seen", "total": 0, "degraded": False})
+    bench.cache.advance(1, Mark.of((await bench.store.read_all(after=0))[0]))
+    async with bench.running():
+        await asyncio.wait_for(bench.projector.caught_up.wait(), 5)
+    assert bench.cache.get("counters", "seen")
 
 
 async def test_a_rebuild_folds_everything_again(bench: Bench) -> None:

@@ -2,8 +2,10 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
@@ -12,6 +14,9 @@ from tinydb import Query, TinyDB
 
 from gateway.adapters import tinydb_cache
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, open_cache
+from gateway.messages import Mark
+
+MARK = Mark("device-valve-2", 3, 7, UUID(int=7), datetime(2026, 3, 1, 12, 0, 0, 123_456, tzinfo=UTC))
 
 
 @pytest.fixture
@@ -28,7 +33,7 @@ def filled(path: Path) -> ReadCache:
     cache.put("devices", "pump-7", device("pump-7", rpm=900))
     cache.put("devices", "valve-2", device("valve-2", rpm=0))
     cache.put("alarms", "pump-7/hot", {"id": "pump-7/hot", "device": "pump-7"})
-    cache.advance(7)
+    cache.advance(7, MARK)
     return cache
 
 
@@ -40,7 +45,7 @@ async def test_what_was_flushed_is_there_after_a_restart(path: Path) -> None:
     cache = filled(path)
     await cache.flush()
     again = open_cache(path)
-    assert again.position == 7
+    assert (again.position, again.mark) == (7, MARK)
     assert contents(again) == contents(cache)
     assert again.get("devices", "pump-7") == device("pump-7", rpm=900)
     assert orjson.loads(again.encoded("devices", "pump-7") or b"") == device("pump-7", rpm=900)
@@ -94,6 +99,7 @@ SPOILED: dict[str, tuple[Callable[[Path], object], str]] = {
     "empty": (lambda path: path.write_bytes(b""), "damaged"),
     "no object": (lambda path: path.write_bytes(b"[]"), "damaged"),
     "no checkpoint": (lambda path: path.write_bytes(b'{"devices":{}}'), "damaged"),
+    "no mark": (lambda path: swap(path, b'"mark"', b'"work"'), "damaged"),
     "no key": (lambda path: swap(path, b'"id":"pump-7"', b'"ix":"pump-7"'), "damaged"),
     "another version": (lambda path: swap(path, b'"version":"', b'"version":"0'), "another version"),
 }
