@@ -78,6 +78,8 @@ class Parking:
         self.since: datetime | None = None
         self.reason = ""
         self.listeners: list[Callable[[str | None], None]] = []
+        self._since = 0.0
+        self._full = False
         self._inbox = inbox
         self._store = store
         self._clock = clock
@@ -173,22 +175,33 @@ class Parking:
 
     def lost(self, reason: str) -> None:
         """The store did not answer, or not in time."""
-        self.reason = reason
-        if self.since is None:
-            self.since = self._clock.now()
-            log.warning("event_store_away", reason=reason)
-            self._tell(reason)
+        self._take_note(reason)
         self._away.set()
 
-    def served(self) -> None:
+    def full(self, reason: str) -> None:
+        """The store has no room. It is asked all the same, for what it knows needs none."""
+        self._take_note(reason)
+        self._full = True
+
+    def served(self, *, wrote: bool = True) -> None:
         """The store did what it was asked."""
+        if self._full and not wrote:
+            return
         self._pause = _SHORTEST_PAUSE
         if self.since is not None:
-            seconds = (self._clock.now() - self.since).total_seconds()
+            seconds = self._clock.monotonic() - self._since
             log.info("event_store_back", away_s=round(seconds, 1), parked=self.count)
             self.since = None
             self._tell(None)
+        self._full = False
         self._away.clear()
+
+    def _take_note(self, reason: str) -> None:
+        self.reason = reason
+        if self.since is None:
+            self.since, self._since = self._clock.now(), self._clock.monotonic()
+            log.warning("event_store_away", reason=reason)
+            self._tell(reason)
 
     async def probe(self, resume: Callable[[str], None]) -> None:
         """While the store is away, ask for it now and then; once it answers, let the devices go on. For ever."""

@@ -208,10 +208,10 @@ class Pipeline:
         try:
             answers = await self._handle(items)
         except StorageFull as error:
-            log.warning("store_unavailable", error=str(error), commands=len(items))
             if items[0].parked is not None:
                 self._parking.lost(str(error))
                 return
+            self._parking.full(str(error))
             answers = [Answer(refused(Overloaded(str(error)), request)) for request in requests]
         except StoreUnavailable as error:
             self._parking.lost(str(error))
@@ -264,7 +264,7 @@ class Pipeline:
                 reason = str(error)
             else:
                 if self._parking.since is not None:
-                    self._parking.served()
+                    self._parking.served(wrote=any(one.outcome.persisted_at and not one.duplicate for one in answers))
                 return answers
             await asyncio.sleep(pause)
             pause *= 2

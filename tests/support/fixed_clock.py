@@ -11,6 +11,11 @@ class FixedClock:
     def advance(self, by: timedelta) -> None:
         self._now += by
 
+    def jump(self, by: timedelta) -> None:
+        """Somebody sets the wall clock; no time passes."""
+        self._now += by
+        self._start += by
+
     def now(self) -> datetime:
         return self._now
 

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.errors import LinkLost, StorageFull, StoreUnavailable
 from gateway.messages import Answer, MessageProperties, Parked, Request
 from gateway.parking import ParkingLimits
 from tests.support.delivery import FakeDelivery, command
-from tests.support.pipeline_bench import ACCEPTED, Bench
+from tests.support.pipeline_bench import ACCEPTED, NOW, Bench
 
 
 def report(command_id: str | None, device: str = "p", actor: str | None = None, **others: Any) -> FakeDelivery:
@@ -311,6 +314,42 @@ async def test_a_store_that_answers_but_cannot_write_keeps_everything_parked(sit
         site.refusal = None
         await site.until_empty()
     assert [command_id for _, command_id in site.done] == ["c0", "c1", "c2"]
+
+
+async def test_a_full_disk_is_told_once_and_for_as_long_as_nothing_is_written(site: Site) -> None:
+    written = replace(ACCEPTED, persisted_at=NOW)
+    answers = iter([None, Answer(written, duplicate=True), Answer(ACCEPTED), None, Answer(written), None])
+    away: list[bool] = []
+
+    async def handle(_requests: Sequence[Request]) -> list[Answer]:
+        answer = next(answers)
+        if answer is None:
+            raise StorageFull("disk full")
+        return [answer]
+
+    with capture_logs() as lines:
+        async with site.running(handle) as pipeline:
+            for _ in range(6):
+                pipeline.accept(report("c1"))
+                await pipeline.drained()
+                away.append(site.parking.since is not None)
+    assert away == [True, True, True, True, False, True]
+    told = [(line["event"], line.get("reason")) for line in lines if line["event"].startswith("event_store")]
+    assert told == [("event_store_away", "disk full"), ("event_store_back", None), ("event_store_away", "disk full")]
+    assert site.broker.codes() == [503, 201, 201, 503, 201, 503], "what needs no room is answered all the while"
+
+
+async def test_a_clock_that_is_set_does_not_change_how_long_the_store_was_away(site: Site) -> None:
+    with capture_logs() as lines:
+        async with site.running(site.handle) as pipeline:
+            pipeline.accept(report("c1"))
+            await site.until_parked(1)
+            site.clock.advance(timedelta(seconds=7))
+            site.clock.jump(timedelta(hours=-3))
+            site.store_is_back()
+            await site.until_empty()
+    [away] = [line["away_s"] for line in lines if line["event"] == "event_store_back"]
+    assert away == 7
 
 
 async def test_a_parked_command_that_meets_a_fault_of_ours_is_answered_and_buried(site: Site) -> None:
