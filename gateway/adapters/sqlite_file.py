@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Final, cast
 
-from gateway.adapters.state_dir import make_private_file
+from gateway.adapters.state_dir import NO_ROOM, make_private_file, no_room
 from gateway.errors import StateError, StorageFull, StoreUnavailable
 
 APPLICATION_ID: Final = 0x45444757
@@ -102,7 +102,7 @@ _BUSY_TIMEOUT: Final = 5.0
 _FULL: Final = 2
 
 _DAMAGED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_NO_ROOM: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
+_NO_ROOM_CODES: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_IOERR_SHMSIZE})
 # what is wrong with the statement or its values, not with the disk
 _OUR_FAULT: Final = (
     sqlite3.IntegrityError,
@@ -131,10 +131,12 @@ def prepare(path: Path) -> None:
     except sqlite3.Error as error:
         if _code(error) & 0xFF in _DAMAGED:
             raise _damaged(path, str(error)) from error
-        if _code(error) in _NO_ROOM:
-            raise StorageFull(f"{path}: {error}") from error
+        if _code(error) in _NO_ROOM_CODES:
+            raise no_room(path, error) from error
         raise StateError(f"{path} cannot be opened: {error}") from error
     except OSError as error:
+        if error.errno in NO_ROOM:
+            raise no_room(path, error) from error
         raise StateError(f"{path} cannot be opened: {error}") from error
 
 
@@ -208,7 +210,7 @@ def outage(error: Exception) -> StoreUnavailable | None:
         return StoreUnavailable(str(error))
     if not isinstance(error, sqlite3.Error) or isinstance(error, _OUR_FAULT):
         return None
-    full = _code(error) in _NO_ROOM or _code(error) & 0xFF == sqlite3.SQLITE_READONLY
+    full = _code(error) in _NO_ROOM_CODES or _code(error) & 0xFF == sqlite3.SQLITE_READONLY
     return StorageFull(str(error)) if full else StoreUnavailable(str(error))
 
 

@@ -1,5 +1,6 @@
 """The state directory: private to the gateway, and used by one daemon at a time."""
 
+import errno
 import fcntl
 import os
 from collections.abc import Iterator
@@ -8,9 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from gateway.errors import StateError
+from gateway.errors import GatewayError, StateError, StorageFull
 
 LOCK_FILE: Final = "gateway.lock"
+
+NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
+"""Errors of a disk that may take something again later, without anybody's touching the gateway."""
 
 _DIRECTORY_MODE: Final = 0o750
 _FILE_MODE: Final = 0o640
@@ -22,6 +26,7 @@ def claim_state_dir(directory: Path) -> Iterator[Path]:
 
     Raises:
         StateError: it cannot be made, secured or written, or another daemon holds it; the message names its process id.
+        StorageFull: there is no room left for it, or it is read-only.
     """
     try:
         directory.mkdir(mode=_DIRECTORY_MODE, parents=True, exist_ok=True)
@@ -29,7 +34,7 @@ def claim_state_dir(directory: Path) -> Iterator[Path]:
         make_private_file(directory / LOCK_FILE)
         lock = os.open(directory / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
-        raise StateError(f"the state directory {directory} cannot be used: {error}") from error
+        raise _unusable(directory, error) from error
     try:
         _lock(lock, directory)
         yield directory
@@ -104,8 +109,21 @@ def _lock(lock: int, directory: Path) -> None:
     except BlockingIOError:
         holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
         raise StateError(f"the state directory {directory} is in use by the gateway with process id {holder}") from None
+    own = f"{os.getpid()}\n".encode()
     try:
-        os.ftruncate(lock, 0)
-        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        # in this order: on a full disk, the room of the last holder's id must not be given away first
+        os.pwrite(lock, own, 0)
+        os.ftruncate(lock, len(own))
     except OSError as error:
-        raise StateError(f"the state directory {directory} cannot be written: {error}") from error
+        raise _unusable(directory, error) from error
+
+
+def no_room(place: Path, problem: object) -> StorageFull:
+    """What is told of a disk that takes nothing more."""
+    return StorageFull(f"{place} cannot be written, because the disk is full or read-only: {problem}")
+
+
+def _unusable(directory: Path, error: OSError) -> GatewayError:
+    if error.errno in NO_ROOM:
+        return no_room(directory, error)
+    return StateError(f"the state directory {directory} cannot be used: {error}")

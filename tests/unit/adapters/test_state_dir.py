@@ -1,3 +1,4 @@
+import errno
 import os
 import subprocess
 import sys
@@ -6,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.state_dir import LOCK_FILE, claim_state_dir, make_private_file
-from gateway.errors import StateError
+from gateway.errors import StateError, StorageFull
 
 HOLD = """
 import sys
@@ -83,3 +84,36 @@ def test_a_state_directory_that_is_a_file_cannot_be_used(tmp_path: Path) -> None
     (tmp_path / "file").touch()
     with pytest.raises(StateError, match="cannot be used"), claim_state_dir(tmp_path / "file"):
         pass
+
+
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.ENOSPC, StorageFull), (errno.EROFS, StorageFull), (errno.EIO, StateError)]
+)
+def test_a_disk_that_takes_nothing_for_now_is_told_from_one_that_somebody_must_see_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "pwrite", fail)
+    with pytest.raises(error, match=str(tmp_path)), claim_state_dir(tmp_path):
+        pass
+
+
+def test_a_full_disk_has_room_for_the_next_holder_where_the_last_one_stood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever is given back to a full disk is taken by somebody else at once."""
+    with claim_state_dir(tmp_path):
+        pass
+    sizes: list[int] = []
+    pwrite = os.pwrite
+
+    def write(file: int, content: bytes, offset: int) -> int:
+        sizes.append(os.fstat(file).st_size)
+        return pwrite(file, content, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    with claim_state_dir(tmp_path):
+        assert sizes == [len(f"{os.getpid()}\n")]
+        assert (tmp_path / LOCK_FILE).read_text() == f"{os.getpid()}\n"
