@@ -1,32 +1,18 @@
 """A store that cannot write, or that holds what this version cannot read: told as transient, healed by itself."""
 
-import resource
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from uuid import uuid4
 
 import pytest
 
-from tests.support.gateway_process import GatewayProcess
+from tests.support.disk import no_room
 from tests.support.site import Site
 from tests.support.technician import Technician
 
 MODEL = {"model": "T-1000"}
 
 pytestmark = pytest.mark.embedded
-
-
-@contextmanager
-def no_room(gateway: GatewayProcess) -> Iterator[None]:
-    """Every file of the gateway is as large as it may get, as on a full disk."""
-    wal = gateway.database.with_name(f"{gateway.database.name}-wal")
-    _, hard = resource.prlimit(gateway.process_id, resource.RLIMIT_FSIZE)
-    resource.prlimit(gateway.process_id, resource.RLIMIT_FSIZE, (wal.stat().st_size, hard))
-    try:
-        yield
-    finally:
-        resource.prlimit(gateway.process_id, resource.RLIMIT_FSIZE, (hard, hard))
 
 
 async def test_a_full_disk_defers_commands_and_they_take_effect_when_there_is_room(own_site: Site) -> None:
