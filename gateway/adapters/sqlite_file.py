@@ -5,7 +5,8 @@ What is checked at the start, and when:
 - always: that the streams add up to the log. Positions and revisions have no gaps, so the last position must equal the
   sum of the streams' lengths; that costs one index look-up a stream.
 - after an unclean end (a row called ``clean`` is written by an orderly close and removed at each start) and only up to
-  ``QUICK_CHECK_LIMIT``: ``PRAGMA quick_check``, which reads the whole file.
+  ``FULL_CHECK_LIMIT``: ``PRAGMA integrity_check``, which reads the whole file. ``quick_check`` would not do: an
+  index that lacks a command lets it take effect a second time.
 """
 
 import sqlite3
@@ -19,7 +20,7 @@ from gateway.errors import StateError, StorageFull, StoreUnavailable
 APPLICATION_ID: Final = 0x45444757
 """Tells the file from any other SQLite database: "EDGW"."""
 
-QUICK_CHECK_LIMIT: Final = 128 * 1024 * 1024
+FULL_CHECK_LIMIT: Final = 128 * 1024 * 1024
 """Bytes; a larger file takes many seconds to read on a memory card, at every power cut."""
 
 MIGRATIONS: Final[tuple[tuple[str, ...], ...]] = (
@@ -122,7 +123,10 @@ def prepare(path: Path) -> None:
     if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
         raise StateError(f"SQLite {sqlite3.sqlite_version} is too old: 3.37.0 or newer is needed")
     try:
+        _refuse_to_drop_a_wal(path)
         make_private_file(path)
+        # SQLite would open a file that this user may not write, too, and fail at the first write
+        path.open("r+b").close()
         with closing(_connect(path, "mode=rw")) as connection:
             version = _recognise(connection, path)
             _configure(connection, path)
@@ -243,6 +247,13 @@ def _configure(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA cache_size = -8192")
 
 
+def _refuse_to_drop_a_wal(path: Path) -> None:
+    """SQLite deletes the write-ahead log of a database that is empty: it may be all that is left of the events."""
+    wal = path.with_name(f"{path.name}-wal")
+    if wal.exists() and wal.stat().st_size and not (path.exists() and path.stat().st_size):
+        raise _damaged(path, f"it is missing or empty, and {wal.name} is not")
+
+
 def _recognise(connection: sqlite3.Connection, path: Path) -> int:
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -271,8 +282,8 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
 
 def _check(connection: sqlite3.Connection, path: Path) -> None:
     unclean = connection.execute("SELECT 1 FROM identity WHERE name = 'clean'").fetchone() is None
-    if unclean and path.stat().st_size <= QUICK_CHECK_LIMIT:
-        problems = [row[0] for row in connection.execute("PRAGMA quick_check(3)").fetchall()]
+    if unclean and path.stat().st_size <= FULL_CHECK_LIMIT:
+        problems = [row[0] for row in connection.execute("PRAGMA integrity_check(3)").fetchall()]
         if problems != ["ok"]:
             raise _damaged(path, "; ".join(problems))
     (counted,) = connection.execute(
@@ -284,6 +295,11 @@ def _check(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _damaged(path: Path, problem: str) -> StateError:
+    if all(" index " in one for one in problem.split("; ")):
+        return StateError(
+            f"{path} is damaged, but only an index of it is ({problem}). Stop the gateway and make it anew: "
+            f"'sqlite3 {path} REINDEX'"
+        )
     return StateError(
         f"{path} is damaged ({problem}). Stop the gateway and keep a copy of {path.name}, {path.name}-wal and "
         f"{path.name}-shm. Then move all three away and either restore {path.name} from a backup, or salvage it with "

@@ -155,11 +155,45 @@ async def test_a_file_that_was_closed_in_good_order_is_not_read_through(path: Pa
     assert head_after_start(path) == 400
 
 
+def spoil_an_index(path: Path) -> None:
+    """An event gets another id, which the index of ids does not hear of."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        row = connection.execute("SELECT * FROM sqlite_schema WHERE name = 'events_by_id'").fetchone()
+        connection.execute("DELETE FROM sqlite_schema WHERE name = 'events_by_id'")
+    execute(path, "UPDATE events SET event_id = randomblob(16) WHERE position = 7")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", row)
+
+
+async def test_an_index_that_lacks_a_command_is_found_after_an_unclean_end_and_can_be_made_anew(path: Path) -> None:
+    await fill(path)
+    spoil_an_index(path)
+    execute(path, "DELETE FROM identity WHERE name = 'clean'")
+    with pytest.raises(StateError, match=r"missing from index events_by_id.*REINDEX"):
+        prepare(path)
+    execute(path, "REINDEX")
+    assert head_after_start(path) == 400
+
+
+@pytest.mark.parametrize("main_file", [None, b""])
+def test_a_write_ahead_log_without_its_database_is_kept(path: Path, main_file: bytes | None) -> None:
+    wal = path.with_name(f"{path.name}-wal")
+    wal.write_bytes(b"events")
+    if main_file is not None:
+        path.write_bytes(main_file)
+    with pytest.raises(StateError, match=r"missing or empty, and gateway\.db-wal is not"):
+        prepare(path)
+    assert wal.read_bytes() == b"events"
+    assert path.exists() == (main_file is not None)
+
+
 async def test_a_large_file_is_not_read_through(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     await fill(path)
     overwrite_a_page_of(path, "outcomes")
     execute(path, "DELETE FROM identity WHERE name = 'clean'")
-    monkeypatch.setattr(sqlite_file, "QUICK_CHECK_LIMIT", 4096)
+    monkeypatch.setattr(sqlite_file, "FULL_CHECK_LIMIT", 4096)
     assert head_after_start(path) == 400
 
 
