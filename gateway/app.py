@@ -66,6 +66,9 @@ DRAIN_PATIENCE: Final = 5.0
 LEAVE_PATIENCE: Final = 2.0
 """Seconds that the two halves of the end may take; what is not done by then is done after the next start."""
 
+PRUNE_DELAY: Final = 3_600.0
+"""Seconds after the start: a clock that was wrong at boot is right by then, and makes nothing forgotten too early."""
+
 PRUNE_INTERVAL: Final = 24 * 3_600.0
 _SESSION: Final = "mqtt_session"
 
@@ -351,6 +354,7 @@ class Gateway:
         return self._health.will(epoch)
 
     async def _prune(self) -> None:
+        await asyncio.sleep(PRUNE_DELAY)
         while True:
             before = self._clock.now() - timedelta(days=self._settings.limits.refusal_days)
             try:
