@@ -40,6 +40,9 @@ class GatewayProcess:
         store: where it keeps its events.
     """
 
+    module = "gateway"
+    """What Python is told to run."""
+
     def __init__(self, directory: Path, port: int, settings: Sections | None = None) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.state_dir = directory / "state"
@@ -154,7 +157,7 @@ class GatewayProcess:
         return self._process
 
     def _command(self, subcommand: str, *arguments: str) -> list[str]:
-        return [sys.executable, "-m", "gateway", subcommand, *arguments, "--config", str(self.config)]
+        return [sys.executable, "-m", self.module, subcommand, *arguments, "--config", str(self.config)]
 
     def _epoch_after(self, watcher: "subprocess.Popen[bytes]", seen: int) -> int:
         assert watcher.stdout is not None
