@@ -1,27 +1,24 @@
 """A disk that fills up: told as transient, nothing accepted is lost, and it heals when there is room again."""
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from itertools import count
 from pathlib import Path
 
 import pytest
 
 from tests.support.disk import Disk, mounted, no_room
 from tests.support.gateway_process import GatewayProcess
-from tests.support.judge import Sent, faults
+from tests.support.judge import faults
+from tests.support.senders import FLEET, Senders
 from tests.support.site import Site, site
-from tests.support.technician import Body, Technician
 
-FLEET = [f"pump-{number}" for number in range(4)]
-SOME = 10
 UNREACHABLE = 69
 
 pytestmark = pytest.mark.embedded
 
 Full = Callable[[], AbstractContextManager[None]]
+Fault = Callable[[Disk], AbstractContextManager[None]]
 
 
 @pytest.fixture
@@ -42,68 +39,25 @@ def full_site(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[
             yield one, disk.full
 
 
-class Load:
-    """Reports of all devices, each sent again until it is settled."""
-
-    def __init__(self, tech: Technician) -> None:
-        self.sent: list[Sent] = []
-        self.deferred: defaultdict[str, int] = defaultdict(int)
-        self.settled: defaultdict[str, int] = defaultdict(int)
-        self._tech = tech
-        self._stop = False
-
-    async def run(self, device: str) -> None:
-        """Register and report, until it is told to stop."""
-        await self._settle(Sent(device, device, "register", f"{device}-register", {"model": "T-1000"}, 201))
-        for number in count():
-            if self._stop:
-                return
-            data = {"properties": {"count": number, "note": "x" * 200}}
-            await self._settle(Sent(device, device, "report", f"{device}-{number}", data, 200))
-
-    def stop(self) -> None:
-        self._stop = True
-
-    async def until(self, counted: Callable[[], dict[str, int]]) -> None:
-        """Wait until some more have been counted of each device."""
-        before = dict(counted())
-        async with asyncio.timeout(20):
-            while any(counted().get(device, 0) < before.get(device, 0) + SOME for device in FLEET):
-                await asyncio.sleep(0.01)
-
-    def final(self) -> dict[str, list[Body]]:
-        """The answers that settle a command, by its id."""
-        return {
-            id_: [ack.body for ack in acks if ack.body["status"] != "deferred"] for id_, acks in self._tech.acks.items()
-        }
-
-    async def _settle(self, one: Sent) -> None:
-        self.sent.append(one)
-        while (await self._tech.send(one.actor, one.device, one.command, one.data, id=one.id))["status"] == "deferred":
-            self.deferred[one.device] += 1
-            await asyncio.sleep(0.01)
-        self.settled[one.device] += 1
-
-
 @pytest.mark.parametrize("full_site", ["limited files", "small disk"], indirect=True)
 async def test_a_disk_that_fills_up_under_load_loses_and_doubles_nothing_and_heals(
     full_site: tuple[Site, Full],
 ) -> None:
     one, full = full_site
     async with one.technician() as tech:
-        load = Load(tech)
+        senders = Senders(tech)
         async with asyncio.TaskGroup() as group:
             for device in FLEET:
-                group.create_task(load.run(device))
-            await load.until(lambda: load.settled)
+                group.create_task(senders.run(device))
+            await senders.until(lambda: senders.settled)
             with full():
-                await load.until(lambda: load.deferred)
+                await senders.until(lambda: senders.deferred)
                 told = await tech.until("gateway/health", lambda health: not health["event_store"]["available"])
-            await load.until(lambda: load.settled)
+            await senders.until(lambda: senders.settled)
             await tech.until("gateway/health", lambda health: health["event_store"]["available"])
-            load.stop()
+            senders.stop()
         codes = {ack.body["code"] for acks in tech.acks.values() for ack in acks}
-        assert faults(load.sent, load.final(), one.gateway.logged()) == []
+        assert faults(senders.sent, senders.final(), one.gateway.logged()) == []
     assert codes == {200, 201, 503}
     assert told["event_store"]["away_since"]
     assert told["event_store"]["reason"]
@@ -135,14 +89,14 @@ async def test_a_read_cache_that_the_full_disk_did_not_take_is_written_later_or_
     assert verified.returncode == 0, verified.stdout + verified.stderr
 
 
-@pytest.mark.parametrize("started_before", [False, True])
-def test_a_start_on_a_full_disk_may_be_tried_again_and_says_so(
-    tmp_path: Path, small_disk: Disk, *, started_before: bool
+@pytest.mark.parametrize(("fault", "started_before"), [(Disk.full, False), (Disk.full, True), (Disk.read_only, True)])
+def test_a_start_on_a_disk_that_takes_nothing_may_be_tried_again_and_says_so(
+    tmp_path: Path, small_disk: Disk, fault: Fault, *, started_before: bool
 ) -> None:
     gateway = GatewayProcess(tmp_path / "gateway", port=1)
     if started_before:
         _run_once(gateway)
-    with small_disk.full():
+    with fault(small_disk):
         refused = gateway.run("run")
     assert refused.returncode == UNREACHABLE
     assert str(gateway.state_dir) in refused.stderr

@@ -12,6 +12,7 @@ import pytest
 from tests.support.gateway_process import GatewayProcess
 
 SMALL: Final = "8m"
+"""Size of a disk: little to fill up, and room for some thousand events."""
 
 
 @contextmanager
@@ -65,10 +66,10 @@ class Disk:
 
 
 @contextmanager
-def mounted(path: Path, size: str = SMALL) -> Iterator[Disk]:
-    """A disk of this size; the test is skipped where nothing can be mounted."""
+def mounted(path: Path) -> Iterator[Disk]:
+    """A small disk; the test is skipped where nothing can be mounted."""
     path.mkdir(parents=True)
-    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "edge-gateway-test", str(path)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SMALL}", "edge-gateway-test", str(path)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     except FileNotFoundError:
@@ -78,4 +79,5 @@ def mounted(path: Path, size: str = SMALL) -> Iterator[Disk]:
     try:
         yield Disk(path)
     finally:
-        subprocess.run(["umount", str(path)], check=True)
+        # also where a test that failed left a file open
+        subprocess.run(["umount", "--lazy", str(path)], check=True)
