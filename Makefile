@@ -9,7 +9,7 @@ PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 # most tests wait for some process or other; a file stays with one worker
 SIDE_BY_SIDE := --numprocesses $(or $(WORKERS),4) --dist loadfile
 
-.PHONY: help setup run test test-kurrentdb test-eventstoredb demo check lock clean
+.PHONY: help setup run test test-kurrentdb test-eventstoredb simulate soak demo check lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -31,6 +31,12 @@ test-kurrentdb: ## the tests of the store adapter with kurrentdbclient, in an en
 
 test-eventstoredb: setup ## the contract and end-to-end tests against a real server: URL=esdb://...
 	EVENT_STORE="$(URL)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/contract tests/e2e tests/crash
+
+simulate: setup ## tell one simulated run, the same each time: SEED=911
+	.venv/bin/python -m tests.simulation $(SEED)
+
+soak: setup ## simulated runs with new seeds, until one fails or until stopped
+	.venv/bin/python -m tests.simulation soak $(SEED)
 
 demo: setup ## a tour that runs by itself, with a kill -9 in the middle
 	.venv/bin/python .ci/demo.py

@@ -1,0 +1,74 @@
+"""What goes wrong in a run, and when: drawn before it begins. Each run has a few kinds of trouble, not all of them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final
+
+from tests.simulation.world import Limits
+
+CALM_AFTER: Final = 40.0
+"""Seconds after which nothing new goes wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Something that goes wrong.
+
+    Attributes:
+        at: when it begins, in seconds.
+        lasts: how long, where it lasts.
+    """
+
+    at: float
+    kind: str
+    lasts: float = 0.0
+
+    @property
+    def weather(self) -> tuple[str, str | float | bool] | None:
+        """What it changes for as long as it lasts: a field of the weather, and its value."""
+        return _WEATHER.get(self.kind)
+
+
+_LASTING: Final[dict[str, Callable[[Random], float]]] = {
+    "store refuses": lambda dice: dice.choice((dice.uniform(0.1, 2), dice.uniform(5, 30))),
+    "store is silent": lambda dice: dice.choice((dice.uniform(0.1, 2), dice.uniform(5, 20))),
+    "store loses calls": lambda dice: dice.uniform(1, 20),
+    "store loses some calls": lambda dice: dice.uniform(1, 20),
+    "disk is full": lambda dice: dice.uniform(0.1, 8),
+    "disk is broken": lambda dice: dice.uniform(0.05, 4),
+    "broker is away": lambda dice: dice.uniform(0.1, 10),
+    "gateway is killed": lambda dice: dice.choice((0.0, dice.uniform(0, 5))),
+}
+_WEATHER: Final[dict[str, tuple[str, str | float | bool]]] = {
+    "store refuses": ("store", "refusing"),
+    "store is silent": ("store", "silent"),
+    "store loses calls": ("store_loss", 0.7),
+    "store loses some calls": ("store_loss", 0.2),
+    "disk is full": ("disk", "full"),
+    "disk is broken": ("disk", "broken"),
+    "broker is away": ("broker_up", False),
+}
+_MOMENTS: Final = ("link is cut", "session is lost", "disk stalls", "somebody else appends", "cache file is damaged")
+_REMOTE_ONLY: Final = frozenset(
+    {"store refuses", "store is silent", "store loses calls", "store loses some calls", "somebody else appends"}
+)
+
+
+def drawn(dice: Random, limits: Limits) -> list[Trouble]:
+    """The troubles of a run, in order."""
+    kinds = [kind for kind in (*_LASTING, *_MOMENTS) if not (limits.embedded and kind in _REMOTE_ONLY)]
+    chosen = dice.sample(kinds, dice.randint(0, 4))
+    # a kill on its own tells little: what matters is what it comes on top of
+    if dice.random() < 0.5:
+        chosen.append("gateway is killed")
+    troubles = [
+        Trouble(dice.uniform(0.1, CALM_AFTER * dice.choice((0.1, 0.3, 0.7))), kind, _LASTING.get(kind, _at_once)(dice))
+        for kind in chosen
+        for _ in range(dice.randint(1, 12 if kind == "somebody else appends" else 3))
+    ]
+    return sorted(troubles, key=lambda trouble: trouble.at)
+
+
+def _at_once(_dice: Random) -> float:
+    return 0.0

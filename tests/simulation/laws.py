@@ -1,0 +1,136 @@
+"""What has to hold of every run. Reads what senders sent, what they were told, and the log; knows no gateway. Pure."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import pairwise
+from typing import Any, Final
+
+import orjson
+
+from gateway.codec import StateCodec, read_metadata
+from gateway.domain.device import DEVICE
+from gateway.messages import RecordedEvent
+from gateway.ports import ReadModel
+from tests.simulation.broker import ROOT, Body, Broker, Key
+from tests.simulation.event_log import Log
+from tests.simulation.senders import PARKED, REUSED, TRANSIENT, Command, Ledger
+
+STRANGER: Final = "somebody-else"
+ACCEPTED: Final = frozenset({200, 201, 204})
+
+
+def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
+    """Every promise to senders that a run has broken."""
+    effects = _effects(log.events)
+    return [
+        *(
+            f"{key}: is in the log, but nobody sent it"
+            for key in effects
+            if key not in ledger.sent and key[0] != STRANGER
+        ),
+        *(
+            f"{key}: {fault}"
+            for key, one in ledger.sent.items()
+            for fault in _verdict(one, broker, effects.get(key, ()))
+        ),
+        *_disorder(broker, effects),
+    ]
+
+
+def _effects(events: Sequence[RecordedEvent]) -> dict[Key, list[RecordedEvent]]:
+    effects: defaultdict[Key, list[RecordedEvent]] = defaultdict(list)
+    for event in events:
+        metadata = read_metadata(event)
+        effects[str(metadata["actor"]), event.stream.removeprefix("device-"), str(metadata["command_id"])].append(event)
+    return effects
+
+
+def _verdict(one: Command, broker: Broker, effects: Sequence[RecordedEvent]) -> Iterator[str]:
+    final = [body for body in broker.answers[one.key] if is_final(body)]
+    if one.dry_run:
+        if effects:
+            yield "was to be dry, but has an effect"
+        return
+    if not final:
+        yield "has no final answer"
+        return
+    first = final[0]
+    if any(_content(body) != _content(first) for body in final):
+        yield f"was given answers that differ: {[_content(body) for body in final]}"
+    if sum(not body["duplicate"] for body in final) > 1:
+        yield "was called new more than once"
+    told = [(event["id"], event["type"], event["revision"]) for event in first["events"]]
+    there = [(str(event.id), event.type, event.revision) for event in effects]
+    if told != there:
+        yield f"was answered {first['code']} with {told}, but the log has {there}"
+    if effects and (first["position"], datetime.fromisoformat(first["received_at"])) != (
+        effects[-1].position,
+        datetime.fromisoformat(str(read_metadata(effects[0])["received_at"])),
+    ):
+        yield f"was told position {first['position']} and {first['received_at']}, which is not what the log has"
+
+
+def is_final(body: Body) -> bool:
+    """Whether an answer settles its command."""
+    return body["code"] not in TRANSIENT and body["code"] != PARKED and body.get("error", {}).get("type") != REUSED
+
+
+def _content(body: Body) -> Body:
+    return {name: value for name, value in body.items() if name not in {"duplicate", "epoch"}}
+
+
+def _disorder(broker: Broker, effects: Mapping[Key, Sequence[RecordedEvent]]) -> Iterator[str]:
+    """Per device in the order in which the broker delivered, but for what it lost and what was to be sent again."""
+    devices: defaultdict[str, list[tuple[int, Key]]] = defaultdict(list)
+    for key, number in broker.first_delivered.items():
+        again = any(body["code"] in TRANSIENT - {408} for body in broker.answers[key])
+        if effects.get(key) and not again and key not in broker.dropped:
+            devices[key[1]].append((number, key))
+    for commands in devices.values():
+        for (_, earlier), (_, later) in pairwise(sorted(commands)):
+            if effects[earlier][0].position > effects[later][0].position:
+                yield f"{later} took effect before {earlier}, which was delivered first"
+
+
+def checkpoint(file: bytes, log: Log) -> Iterator[str]:
+    """A flushed read cache is one moment of the log: its documents and its checkpoint agree."""
+    tables = orjson.loads(file)
+    [found] = tables["checkpoint"].values()
+    last = {event.stream: event for event in log.events[: found["position"]]}
+    documents = {document["id"]: document for document in tables.get("devices", {}).values()}
+    for stream, event in last.items():
+        device = stream.removeprefix("device-")
+        if documents.get(device, {}).get("revision") != event.revision:
+            yield f"the read cache says position {found['position']}, but {device} is not at revision {event.revision}"
+    if extra := documents.keys() - {stream.removeprefix("device-") for stream in last}:
+        yield f"the read cache says position {found['position']}, but has {sorted(extra)}"
+
+
+def read_side(cache: ReadModel, broker: Broker, log: Log, feed_from: int) -> Iterator[str]:
+    """In the end the read cache is what the log says, and the broker has what the read cache says.
+
+    What happened before there was a feed, up to ``feed_from``, is not published.
+    """
+    for stream, events in log.streams.items():
+        if not events:
+            continue
+        device = stream.removeprefix("device-")
+        expected = _document(events)
+        document = cache.get("devices", device) or {}
+        if {name: document.get(name) for name in expected} != expected:
+            yield f"the read cache has {document} of {device}, not {expected}"
+        retained = broker.retained.get(f"{ROOT}/state/{device}")
+        wanted = b"" if expected["lifecycle"] == "decommissioned" else cache.encoded("devices", device)
+        if retained != wanted:
+            yield f"the broker keeps {retained!r} of {device}, not {wanted!r}"
+    if lacking := {str(event.id) for event in log.events[feed_from:]} - set(broker.feed):
+        yield f"{len(lacking)} events were never published"
+
+
+def _document(events: Sequence[RecordedEvent]) -> dict[str, Any]:
+    state = DEVICE.initial
+    for event in events:
+        cls = next(cls for cls in DEVICE.events if cls.__name__ == event.type)
+        state = DEVICE.evolve(state, cls.model_validate_json(event.data))
+    return {**StateCodec.of(DEVICE).to_document(state), "revision": events[-1].revision}

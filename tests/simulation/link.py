@@ -1,0 +1,182 @@
+"""The gateway's link to the model of the broker; it keeps the rules of the real one."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from gateway.errors import LinkLost, StoreUnavailable
+from gateway.messages import NO_PROPERTIES, MessageProperties
+from tests.simulation.broker import Broker, Message, Wire
+from tests.simulation.world import World, fail, resolve
+
+CONNECT_TIMEOUT = 2.0
+BACKOFF = (0.2, 3.0)
+
+
+class LinkDelivery:
+    """See :class:`~gateway.ports.Delivery`."""
+
+    def __init__(self, connection: "Connection", message: Message, packet_id: int, *, redelivered: bool) -> None:
+        self.topic = message.topic
+        self.payload = message.payload
+        self.retain = message.retain
+        self.properties = message.properties
+        self.redelivered = redelivered
+        self.packet_id = packet_id
+        self.is_settled = False
+        self._connection = connection
+
+    def acknowledge(self) -> None:
+        self.is_settled = True
+        self._connection.flush_acknowledgements()
+
+
+class Connection:
+    """One connection from CONNECT to its end; all its state dies with it."""
+
+    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None]) -> None:
+        self.live = False
+        self.session_present = False
+        self.connected = world.loop.create_future()
+        self.ended = asyncio.Event()
+        self.wire = Wire(world)
+        self.wire.on_client_close = self.end
+        self._world = world
+        self._broker = broker
+        self._accept = accept
+        self._unacknowledged: deque[LinkDelivery] = deque()
+        self._in_flight: dict[int, asyncio.Future[None]] = {}
+        self._published = 0
+
+    async def open(self) -> None:
+        """Connect and subscribe."""
+        self.wire.to_broker(self._ask)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT):
+                await self.connected
+        except TimeoutError:
+            raise LinkLost("no CONNACK") from None
+        subscribed = self._world.loop.create_future()
+        self.wire.to_broker(self._broker.subscribe)
+        self.wire.to_broker(lambda: self.wire.to_client(partial(resolve, subscribed)))
+        ended = asyncio.ensure_future(self.ended.wait())
+        try:
+            await asyncio.wait((subscribed, ended), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            ended.cancel()
+        if not self.live:
+            raise LinkLost("the connection ended")
+
+    def publish(self, topic: str, payload: bytes, *, retain: bool) -> "asyncio.Future[None]":
+        future: asyncio.Future[None] = self._world.loop.create_future()
+        if not self.live:
+            fail(future, LinkLost("there is no connection to the broker"))
+            return future
+        self._published += 1
+        number = self._published
+        self._in_flight[number] = future
+
+        def arrive() -> None:
+            self._broker.receive(topic, payload, retain=retain)
+            self.wire.to_client(partial(self._confirmed, number))
+
+        self.wire.to_broker(arrive)
+        return future
+
+    def flush_acknowledgements(self) -> None:
+        """PUBACK what is settled, in the order of receipt."""
+        waiting = self._unacknowledged
+        while waiting and waiting[0].is_settled:
+            delivery = waiting.popleft()
+            if self.live:
+                self.wire.to_broker(partial(self._broker.puback, delivery.packet_id))
+
+    def end(self) -> None:
+        self.live = False
+        self.ended.set()
+        for future in self._in_flight.values():
+            fail(future, LinkLost("the connection ended before the broker confirmed"))
+        self._in_flight.clear()
+
+    def _ask(self) -> None:
+        if not self._world.weather.broker_up:
+            self.wire.to_client(self.wire.close_client_side)
+            return
+        present = self._broker.connect(self.wire, self._deliver)
+        self.wire.to_client(partial(self._connack, present))
+        self._broker.resume()
+
+    def _connack(self, present: bool) -> None:  # noqa: FBT001 - as it is called
+        self.live, self.session_present = True, present
+        resolve(self.connected)
+
+    def _deliver(self, message: Message, packet_id: int, redelivered: bool) -> None:  # noqa: FBT001 - as it is called
+        delivery = LinkDelivery(self, message, packet_id, redelivered=redelivered)
+        self._unacknowledged.append(delivery)
+        self._accept(delivery)
+
+    def _confirmed(self, number: int) -> None:
+        future = self._in_flight.pop(number, None)
+        if future is not None:
+            resolve(future)
+
+
+class Link:
+    """One connection after the other; see :class:`~gateway.ports.Publisher`."""
+
+    def __init__(self, world: World, broker: Broker, next_epoch: Callable[[], Awaitable[int]]) -> None:
+        self.epoch = 0
+        self.accept: Callable[[LinkDelivery], None]
+        self.connected: Callable[[], None]
+        self.lost: Callable[[], None]
+        self.connection: Connection | None = None
+        self._world = world
+        self._broker = broker
+        self._next_epoch = next_epoch
+
+    def publish(
+        self,
+        topic: str,
+        payload: bytes,
+        *,
+        retain: bool = False,
+        properties: MessageProperties = NO_PROPERTIES,  # noqa: ARG002 - nobody reads them here
+    ) -> "asyncio.Future[None]":
+        if self.connection is not None:
+            return self.connection.publish(topic, payload, retain=retain)
+        future: asyncio.Future[None] = self._world.loop.create_future()
+        fail(future, LinkLost("there is no connection to the broker"))
+        return future
+
+    async def run(self) -> None:
+        attempt = 0
+        while True:
+            try:
+                self.epoch = await self._next_epoch()
+                await self._serve()
+            except (LinkLost, StoreUnavailable) as error:
+                self._world.tell("gateway", "no link", str(error))
+                self.lost()
+                await self._world.wait(BACKOFF[0], min(BACKOFF[1], BACKOFF[0] * 2**attempt))
+                attempt = min(attempt + 1, 10)
+
+    def kill(self) -> None:
+        """The process is gone: the broker notices later."""
+        if self.connection is not None:
+            self.connection.wire.client_side = False
+            self.connection.wire.cut()
+
+    async def _serve(self) -> None:
+        connection = Connection(self._world, self._broker, self.accept)
+        self.connection = connection
+        try:
+            await connection.open()
+            self._world.tell("gateway", "connected", self.epoch, connection.session_present)
+            self.connected()
+            await connection.ended.wait()
+            raise LinkLost("the connection broke off")
+        finally:
+            self.connection = None
+            connection.wire.close_client_side()
+            connection.wire.cut()
