@@ -243,7 +243,7 @@ class Pipeline:
         requests = [item.request for item in items]
         if items[0].parked is not None:
             answers = await parts.handler.handle(requests)
-            self._parking.served()
+            self._served()
             return answers
         deadline = items[0].since + parts.patience
         pause = FIRST_PAUSE
@@ -264,10 +264,19 @@ class Pipeline:
                 reason = str(error)
             else:
                 if self._parking.since is not None:
-                    self._parking.served(wrote=any(one.outcome.persisted_at and not one.duplicate for one in answers))
+                    self._served(wrote=any(one.outcome.persisted_at and not one.duplicate for one in answers))
                 return answers
             await asyncio.sleep(pause)
             pause *= 2
+
+    def _served(self, *, wrote: bool = True) -> None:
+        """The store did what it was asked: whoever was turned away meanwhile goes on."""
+        was_away = self._parking.away
+        self._parking.served(wrote=wrote)
+        if was_away:
+            # nothing probes for them any more
+            for device in self._parking.devices:
+                self._wake(device)
 
     def _answer(self, item: _Item, answer: Answer) -> None:
         """5. The answer goes out, at once or when the read cache shows its effect."""

@@ -88,7 +88,7 @@ class GatewayProcess:
         Args:
             crash_point: at which passage of which point which process is to be killed; see tests/support/crash_points.
         """
-        module = ["tests.support.crash_points", *map(str, crash_point)] if crash_point else ["gateway"]
+        module = ["tests.support.crash_points", *map(str, crash_point)] if crash_point else [self.module]
         command = [sys.executable, "-m", *module, "run", "--config", str(self.config)]
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)

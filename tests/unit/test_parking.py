@@ -352,6 +352,30 @@ async def test_a_clock_that_is_set_does_not_change_how_long_the_store_was_away(s
     assert away == 7
 
 
+async def test_when_the_store_serves_one_device_the_others_go_on(site: Site) -> None:
+    asked, served = asyncio.Event(), asyncio.Event()
+
+    async def handle(requests: Sequence[Request]) -> list[Answer]:
+        if requests[0].device == "q":
+            asked.set()
+            await served.wait()
+        return [Answer(ACCEPTED) for _ in requests]
+
+    site.patience = 10.0
+    # the probe has no answer meanwhile, and asks no more once something was served
+    async with site.running(handle) as pipeline:
+        pipeline.accept(report("c2", "q"))
+        await asked.wait()
+        site.parking.lost("a call for another device failed")
+        pipeline.accept(report("c1"))
+        while not site.parking.count:
+            await asyncio.sleep(0)
+        served.set()
+        async with asyncio.timeout(5):
+            await site.until_empty()
+    assert (site.codes_of("c1"), site.codes_of("c2")) == ([202, 201], [201])
+
+
 async def test_a_parked_command_that_meets_a_fault_of_ours_is_answered_and_buried(site: Site) -> None:
     async def faulty(requests: Sequence[Request]) -> list[Answer]:
         if not site.store.away and any(request.command_id == "c1" for request in requests):
