@@ -130,7 +130,14 @@ class Parking:
             StoreUnavailable: the gateway's own disk does not let it; none was kept.
         """
         allowed = self._allowed(commands)
-        kept = await self._inbox.park([parked for parked in allowed if parked is not None]) if any(allowed) else ()
+        to_keep = [parked for parked in allowed if parked is not None]
+        # other devices park meanwhile: the room is taken before it is used
+        taken = Counter(parked.entry.actor for parked in to_keep)
+        self._actors += taken
+        try:
+            kept = await self._inbox.park(to_keep) if to_keep else ()
+        finally:
+            self._actors -= taken
         news = [None if parked is None else parked.entry.arrival in kept for parked in allowed]
         for parked, new in zip(allowed, news, strict=True):
             if parked is not None and new:

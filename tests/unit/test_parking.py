@@ -13,6 +13,7 @@ from gateway.errors import LinkLost, StorageFull, StoreUnavailable
 from gateway.messages import Answer, MessageProperties, Parked, Request
 from gateway.parking import ParkingLimits
 from tests.support.delivery import FakeDelivery, command
+from tests.support.memory_inbox import MemoryInbox
 from tests.support.pipeline_bench import ACCEPTED, NOW, Bench
 
 
@@ -178,6 +179,23 @@ async def test_beyond_the_limits_the_sender_is_told_to_send_again(
                 await pipeline.drained()
                 codes.append(site.broker.published[-1][1]["code"])
     assert found == expected
+
+
+async def test_devices_that_park_at_the_same_time_share_the_room(site: Site) -> None:
+    class SlowInbox(MemoryInbox):
+        async def park(self, commands: Sequence[Parked]) -> frozenset[int]:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            return await super().park(commands)
+
+    site.inbox, site.limits = SlowInbox(), ParkingLimits(total=2, per_actor=2)
+    devices = ("p", "q", "r")
+    async with site.running(site.handle) as pipeline:
+        for device in devices:
+            pipeline.accept(report(f"c-{device}", device))
+        await pipeline.drained()
+        assert site.parking.count == len(site.inbox.commands) == 2
+    assert sorted(site.codes_of(f"c-{device}") for device in devices) == [[202], [202], [503]]
 
 
 async def test_room_is_free_again_for_an_actor_whose_commands_are_settled(site: Site) -> None:
