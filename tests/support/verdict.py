@@ -35,8 +35,9 @@ async def assert_kept(fleet: Fleet, site: Site, *, broker_forgot: bool = False) 
     assert await asyncio.to_thread(gateway.terminate) == 0
     log = await asyncio.to_thread(gateway.logged)
     cached = await asyncio.to_thread(_cached, gateway)
-    assert faults(fleet.sent, acks, log, gapless=CHOSEN == EMBEDDED, delivered_in_order=not broker_forgot) == []
-    assert cache_faults(log, cached) == []
+    found = faults(fleet.sent, acks, log, gapless=CHOSEN == EMBEDDED, delivered_in_order=not broker_forgot)
+    found += cache_faults(log, cached)
+    assert not found, "\n".join(found)
     verified = await asyncio.to_thread(gateway.run, "verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
     told = await retained(site.broker.port, "state/#")
