@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -21,22 +22,30 @@ class Broker:
         port: on 127.0.0.1.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+        """Write its configuration; start nothing yet.
+
+        Args:
+            directory: of all its files.
+            settings: of its own, which take the place of ours.
+        """
         directory.mkdir(parents=True)
         with socket.create_server(("127.0.0.1", 0)) as probe:
             self.port: int = probe.getsockname()[1]
         self._store = directory / "store"
         self._log = directory / "mosquitto.log"
         self._config = directory / "mosquitto.conf"
-        self._config.write_text(
-            f"listener {self.port} 127.0.0.1\n"
-            "allow_anonymous true\n"
-            "user root\n"  # only where root runs the tests: mosquitto could not write its store otherwise
-            "set_tcp_nodelay true\n"
-            "max_queued_messages 0\n"
-            "persistence true\n"
-            f"persistence_location {self._store}/\n"
-        )
+        merged = {
+            "allow_anonymous": "true",
+            "user": "root",  # only where root runs the tests: mosquitto could not write its store otherwise
+            "set_tcp_nodelay": "true",
+            "max_queued_messages": "0",
+            "persistence": "true",
+            "persistence_location": f"{self._store}/",
+            **(settings or {}),
+        }
+        lines = (f"{name} {value}\n" for name, value in merged.items())
+        self._config.write_text("".join((f"listener {self.port} 127.0.0.1\n", *lines)))
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -75,6 +84,10 @@ class Broker:
     def forget(self) -> None:
         """Take everything from it that it has saved; it must not run."""
         shutil.rmtree(self._store)
+
+    def reload(self) -> None:
+        """Let it read its passwords, rules and certificates again."""
+        self._signal(signal.SIGHUP)
 
     def pause(self) -> None:
         """Let it do nothing, with its connections open."""
