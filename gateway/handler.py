@@ -13,7 +13,7 @@ from gateway.batch import Batch, Encode
 from gateway.domain.catalogue import stream_of
 from gateway.domain.decider import Decider
 from gateway.errors import StoreUnavailable, WrongExpectedRevision
-from gateway.messages import Aggregate, Answer, Appended, Request
+from gateway.messages import Aggregate, Answer, Appended, Request, Verdict
 from gateway.ports import Clock, EventStore, Outcomes
 
 log = structlog.get_logger()
@@ -21,6 +21,8 @@ log = structlog.get_logger()
 MAX_CONFLICTS: Final = 8
 """How often a batch is decided again because somebody else appended first."""
 
+MAX_OWED: Final = 1_000
+"""How many verdicts are kept at hand while the disk does not take them; their senders may never ask again."""
 
 DOUBT: Final = 15.0
 """Seconds; longer than a store takes to write or drop what it was sent, and than its connection lives after a cut."""
@@ -37,6 +39,9 @@ class Handler:
     clock: Clock
     _doubts: dict[UUID, float] = field(default_factory=dict, init=False)
     """Until when (monotonic seconds) the events of a command may land whose append had no answer."""
+
+    _owed: dict[UUID, Verdict] = field(default_factory=dict, init=False)
+    """Verdicts that are not remembered yet. Others of their batch may have taken effect: they are not decided again."""
 
     async def handle(self, requests: Sequence[Request]) -> list[Answer]:
         """Settle the commands of one device in this order, in one write where possible; an answer for each.
@@ -56,6 +61,8 @@ class Handler:
             # 1. what was settled before keeps its outcome; asked after loading, so that nothing lies between the two
             aggregate = await self.aggregates.load(decider, stream) if decider is not None else Aggregate(None)
             known = await self.outcomes.find(stream, aggregate.revision, keys) if keys else {}
+            owed = [self._owed[key] for key in keys if key in self._owed and key not in known]
+            known = {**{verdict.key: verdict.outcome for verdict in owed}, **known}
             # 2. decide the others, in order
             batch = Batch(decider, aggregate, known, self.encode, self.clock.now(), self._doubtful())
             for request in requests:
@@ -70,8 +77,8 @@ class Handler:
                     continue
                 await self.aggregates.advance(decider, stream, batch.aggregate, batch.events[-1].id)
             # 4. remember the others: a verdict that leaves no event must not be another one next time
-            if to_remember := batch.settle(appended):
-                await self.outcomes.remember(to_remember)
+            if to_remember := [*owed, *batch.settle(appended)]:
+                await self._remember(to_remember)
             # 5. answer each copy
             return [batch.answer(request) for request in requests]
         raise StoreUnavailable(f"{stream}: somebody else appended first, {MAX_CONFLICTS} times in a row")
@@ -85,6 +92,14 @@ class Handler:
             if not isinstance(error, WrongExpectedRevision):
                 self._doubts.update(dict.fromkeys(batch.keys, self.clock.monotonic() + DOUBT))
             raise
+
+    async def _remember(self, verdicts: Sequence[Verdict]) -> None:
+        self._owed.update((verdict.key, verdict) for verdict in verdicts)
+        while len(self._owed) > MAX_OWED:
+            del self._owed[next(iter(self._owed))]
+        await self.outcomes.remember(verdicts)
+        for verdict in verdicts:
+            self._owed.pop(verdict.key, None)
 
     def _doubtful(self) -> Container[UUID]:
         """The commands whose events may still land in the log."""

@@ -12,10 +12,10 @@ from gateway.codec import EventCodec
 from gateway.domain import DECIDERS
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Context, Role
-from gateway.errors import StoreUnavailable
+from gateway.errors import StorageFull, StoreUnavailable
 from gateway.handler import DOUBT, Handler
 from gateway.intake import Intake
-from gateway.messages import Answer, Appended, NewEvent, Request, Snapshot
+from gateway.messages import Answer, Appended, NewEvent, Request, Snapshot, Verdict
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, command
 from tests.support.fixed_clock import FixedClock
@@ -97,6 +97,31 @@ async def test_each_command_of_a_batch_is_told_its_own_position(bench: Bench) ->
     recorded = await bench.store.read_all(after=0)
     assert [answer.outcome.position for answer in answers] == [recorded[0].position, recorded[-1].position]
     assert [event.type for event in answers[1].outcome.events] == ["DeviceConnected", "FirmwareChanged"]
+
+
+async def test_a_verdict_that_the_disk_did_not_take_is_not_decided_again_on_a_later_state(bench: Bench) -> None:
+    class FullDisk(MemoryOutcomes):
+        full = True
+
+        async def remember(self, verdicts: Sequence[Verdict]) -> None:
+            if self.full:
+                raise StorageFull("full")
+            await super().remember(verdicts)
+
+    await bench.send("register", "c0", model="T")
+    bench.outcomes = disk = FullDisk(bench.store)
+    bench.restart()
+    batch = [
+        bench.request("clear-alarm", "c1", code="hot"),
+        bench.request("raise-alarm", "c2", code="hot", severity="info"),
+    ]
+    with pytest.raises(StorageFull):
+        await bench.handler.handle(batch)
+    disk.full = False
+    assert codes(await bench.handler.handle(batch)) == [204, 200]
+    assert await bench.types() == ["DeviceRegistered", "AlarmRaised"]
+    bench.restart()
+    assert codes(await bench.handler.handle(batch)) == [204, 200]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
