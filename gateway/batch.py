@@ -111,6 +111,7 @@ class Batch:
         try:
             decided = self._decide(request)
         except Refusal as refusal:
+            refusal.__traceback__ = None  # through this very request it would keep itself alive
             return _Draft(request, refused(refusal, request, self._revision))
         events = self._encode(decided, request)
         outcome = self._accepted(request, decided)
@@ -123,6 +124,7 @@ class Batch:
         try:
             decided = self._decide(request)
         except Refusal as refusal:
+            refusal.__traceback__ = None  # as above
             return refused(refusal, request, self._revision)
         outcome = self._accepted(request, decided)
         shown = zip(outcome.events, decided, strict=True)

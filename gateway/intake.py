@@ -105,7 +105,7 @@ class Intake:
             envelope, content = self._open(delivery.payload, topic)
             refusal = None
         except Refusal as error:
-            envelope, content, refusal = _NO_ENVELOPE, delivery.payload[: self.max_payload], error
+            envelope, content, refusal = _NO_ENVELOPE, delivery.payload[: self.max_payload], _bare(error)
         reply, misdirected = self._reply_to(properties, topic)
         sent_id = envelope.command_id or _correlated_id(properties.correlation_data)
         command_id = sent_id or made_id or new_id()
@@ -119,7 +119,7 @@ class Intake:
             try:
                 command, decider, role = self._command(topic, content)
             except Refusal as error:
-                refusal = error
+                refusal = _bare(error)
         return Request(
             key=event_id(topic.actor, topic.device, command_id, 0),
             command_id=command_id,
@@ -188,6 +188,16 @@ class Intake:
             f"a Response Topic must lie below {self.topics.ack(topic.actor, '')}", type="response-topic-not-permitted"
         )
         return ReplyTo(default, properties.correlation_data), refusal
+
+
+def _bare(refusal: Refusal) -> Refusal:
+    """The refusal without how it came about.
+
+    That leads through pydantic's error, which Python's garbage collector cannot see into, back to whoever keeps the
+    refusal: so nothing of it, the payload least of all, would ever be freed.
+    """
+    refusal.__traceback__ = refusal.__context__ = None
+    return refusal
 
 
 def _too_late(delivery: Delivery, expires_at: datetime | None, now: datetime) -> Refusal | None:
