@@ -48,7 +48,7 @@ def _answered(tech: Technician) -> int:
     """How many commands have an acknowledgement, or a dead letter because nobody could be told."""
     acks = sum(map(len, tech.acks.values()))
     letters = [message.body for message in tech.received if message.topic == "deadletter"]
-    return acks + sum(letter["reason"] == "unreadable-topic" for letter in letters)
+    return acks + len([letter for letter in letters if letter["reason"] == "unreadable-topic"])
 
 
 def _resident(process_id: int) -> int:
