@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
@@ -22,6 +22,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from gateway.adapters.mqtt_packets import MalformedPacket, Publish, pack_properties, read_publish
 from gateway.errors import LinkLost, PublishRefused
 from gateway.messages import MessageProperties
+
+if TYPE_CHECKING:
+    from paho.mqtt.client import SocketLike
 
 _NO_LIMIT: Final = 65_535
 _FRAME: Final = 9
@@ -103,6 +106,7 @@ class Connection:
         self._disconnect_aiomqtt = cast("Callable[..., None]", self._paho.on_disconnect)
         self._paho.on_connect = self._connected
         self._paho.on_disconnect = self._disconnected
+        self._paho.on_socket_register_write = self._wants_to_write
 
     def publish(
         self, topic: str, payload: bytes, properties: MessageProperties, *, retain: bool
@@ -189,6 +193,23 @@ class Connection:
             _fail(message.future, LinkLost(f"the connection does not take messages: {info.rc!s}"))
         else:
             self._in_flight[info.mid] = message.future
+
+    def _wants_to_write(self, _client: PahoClient, _userdata: object, end: "SocketLike") -> None:
+        # may come from the thread that connects
+        self._loop.call_soon_threadsafe(self._watch_for_writing, end)
+
+    def _watch_for_writing(self, end: "SocketLike") -> None:
+        # aiomqtt goes by the number, which paho may have closed by now, and which may be somebody else's
+        if end.fileno() >= 0:
+            self._loop.add_writer(end.fileno(), self._write)
+
+    def _write(self) -> None:
+        disconnected = self._client._disconnected  # noqa: SLF001 - where a failing read is told, too
+        try:
+            self._paho.loop_write()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is no good
+            if not disconnected.done():
+                disconnected.set_exception(error)
 
     def _connected(
         self, client: PahoClient, userdata: object, flags: ConnectFlags, code: ReasonCode, found: object

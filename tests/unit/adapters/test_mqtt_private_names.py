@@ -15,7 +15,7 @@ async def test_aiomqtt_has_the_paho_client_and_the_future_of_the_end() -> None:
     assert client.timeout == 3
 
 
-@pytest.mark.parametrize("name", ["on_connect", "on_disconnect", "on_publish"])
+@pytest.mark.parametrize("name", ["on_connect", "on_disconnect", "on_publish", "on_socket_register_write"])
 async def test_aiomqtt_leaves_its_callbacks_in_the_paho_client(name: str) -> None:
     client = aiomqtt.Client("broker")
     # both are bound methods of that name

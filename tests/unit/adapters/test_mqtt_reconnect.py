@@ -205,6 +205,19 @@ async def test_connections_that_break_at_once_are_made_with_growing_pauses(broke
     assert [line["attempt"] for line in lines if line["event"] == "link_lost"] == [0, 1, 2, 3]
 
 
+async def test_a_broker_that_hangs_up_right_behind_a_confirmation_raises_no_complaint(broker: ScriptedBroker) -> None:
+    async with running_link(broker.port, publish_window=2) as log:
+        peer = await broker.connection()
+        await peer.greet()
+        await log.until_connected()
+        for _ in range(3):
+            log.link.publish("ack", b"")
+        # the third one is to be sent when this is read, in the same read as the end
+        peer.puback((await peer.next_publish()).packet_id)
+        peer.disconnect(TAKEN_OVER)
+        await log.until_lost()
+
+
 async def test_closing_waits_for_what_is_in_flight_and_leaves_in_good_order(broker: ScriptedBroker) -> None:
     async with running_link(broker.port, publish_window=1) as log:
         peer = await broker.connection()
