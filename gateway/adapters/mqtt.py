@@ -18,7 +18,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from gateway.adapters.mqtt_connection import Connection, MqttDelivery
+from gateway.adapters.mqtt_connection import BROKE_OFF, Connection, MqttDelivery
 from gateway.errors import LinkLost, StoreUnavailable
 from gateway.messages import NO_PROPERTIES, MessageProperties
 
@@ -33,6 +33,9 @@ _PUBLISHES_UNLIMITED: Final = 0
 
 _DOUBLINGS: Final = 30
 """More make no pause longer, only a number too large for a float."""
+
+_NO_ACCIDENT: Final = 2
+"""Failures in a row, before a connection that only breaks off looks like somebody's doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +252,9 @@ class Link:
         reason = str(error)
         if self._options.tls is not None and "timed out" in reason:
             reason += " (a broker that misses a client certificate often just stays silent)"
+        if reason == BROKE_OFF and attempt >= _NO_ACCIDENT:
+            # mosquitto does not tell whom it throws out for another that the session was taken over
+            reason += " (does another client use the same client id?)"
         backoff = self._options.backoff
         pause = random.uniform(backoff[0], longest_pause(backoff, attempt))  # noqa: S311 - no secret
         tell, event = (log.error, "link_refused") if isinstance(error, MqttConnectError) else (log.warning, "link_lost")

@@ -26,6 +26,8 @@ from gateway.messages import MessageProperties
 if TYPE_CHECKING:
     from paho.mqtt.client import SocketLike
 
+BROKE_OFF: Final = "the connection broke off"
+"""The reason where nothing more is known."""
 _NO_LIMIT: Final = 65_535
 _FRAME: Final = 9
 """Bytes of a PUBLISH packet besides topic, properties and payload, at most."""
@@ -235,7 +237,7 @@ class Connection:
         if flags.is_disconnect_packet_from_server:
             self._reason = f"the broker says: {code!s}"
         elif not self._reason:
-            self._reason = "the connection broke off" if code == "Unspecified error" else str(code)
+            self._reason = BROKE_OFF if code == "Unspecified error" else str(code)
         self._note_reason()
         self._lose()
 
