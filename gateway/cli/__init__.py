@@ -9,7 +9,20 @@ from io import TextIOWrapper
 from typing import Final, Protocol
 
 from gateway import __version__
-from gateway.cli import check_config, device, devices, history, migrate, outages, outcome, rebuild, run, send, verify
+from gateway.cli import (
+    check_config,
+    describe,
+    device,
+    devices,
+    history,
+    migrate,
+    outages,
+    outcome,
+    rebuild,
+    run,
+    send,
+    verify,
+)
 from gateway.cli.exit_status import Exit, exit_status
 from gateway.cli.output import note
 from gateway.errors import SettingsError
@@ -43,6 +56,7 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "outages": outages,
     "rebuild": rebuild,
     "verify": verify,
+    "describe": describe,
     "migrate": migrate,
 }
 

@@ -1,6 +1,7 @@
 """What each query takes."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -109,3 +110,19 @@ class Feed(Parameters):
     types: Annotated[list[Path], Field(max_length=64)] | None = None
     limit: PageSize = 100
     wait_ms: int = Field(0, ge=0, le=MAX_WAIT_MS, description="How long to wait for a first one")
+
+
+QUERIES: Final[Mapping[str, type[Parameters]]] = {
+    "get": Get,
+    "list": List,
+    "alarms": Alarms,
+    "summary": Summary,
+    "history": History,
+    "state_at": StateAt,
+    "diff": Diff,
+    "feed": Feed,
+    "outcome": OutcomeOf,
+    "outages": Outages,
+    "commands": Commands,
+}
+"""What each query takes, by its name on the wire."""

@@ -1,23 +1,21 @@
 """Every query by its name: what it takes, who may ask it, and who answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.acks import verdict_body
 from gateway.ports import OutcomeSearch
 from gateway.queries.answers import Result
-from gateway.queries.desk import Asker, Table
+from gateway.queries.desk import Asker, Find, Table
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.parameters import (
+    QUERIES,
     Alarms,
-    Commands,
     Diff,
-    Feed,
     Get,
     History,
-    List,
     Outages,
     OutcomeOf,
     StateAt,
@@ -44,19 +42,20 @@ class Queries:
 
     def table(self) -> Table:
         """Every query by its name."""
-        return {
-            "get": (Get, self._get),
-            "list": (List, lambda query, asker: self.documents.list(query, asker.may_see)),
-            "alarms": (Alarms, self._alarms),
-            "summary": (Summary, self._summary),
-            "history": (History, self._history),
-            "state_at": (StateAt, self._state_at),
-            "diff": (Diff, self._diff),
-            "feed": (Feed, lambda query, asker: self.history.feed(query, asker.may_see)),
-            "outcome": (OutcomeOf, self._outcome),
-            "outages": (Outages, self._outages),
-            "commands": (Commands, lambda _query, _asker: Result(self.info["commands"])),
+        finders: Mapping[str, Find] = {
+            "get": self._get,
+            "list": lambda query, asker: self.documents.list(query, asker.may_see),
+            "alarms": self._alarms,
+            "summary": self._summary,
+            "history": self._history,
+            "state_at": self._state_at,
+            "diff": self._diff,
+            "feed": lambda query, asker: self.history.feed(query, asker.may_see),
+            "outcome": self._outcome,
+            "outages": self._outages,
+            "commands": lambda _query, _asker: Result(self.info["commands"]),
         }
+        return {name: (parameters, finders[name]) for name, parameters in QUERIES.items()}
 
     def _get(self, query: Get, asker: Asker) -> Result:
         asker.check(query.device)
