@@ -185,7 +185,8 @@ class Intake:
         if wanted is None or self.topics.may_answer_on(wanted, topic.actor):
             return ReplyTo(wanted or default, properties.correlation_data), None
         refusal = NotPermitted(
-            f"a Response Topic must lie below {self.topics.ack(topic.actor, '')}", type="response-topic-not-permitted"
+            f"a Response Topic must lie below {self.topics.ack(topic.actor, '')}, be of moderate length, and printable",
+            type="response-topic-not-permitted",
         )
         return ReplyTo(default, properties.correlation_data), refusal
 

@@ -1,12 +1,16 @@
 """Every topic of the protocol is formatted and parsed here, and nowhere else."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from gateway.errors import UnreadableTopic
 from gateway.ids import is_name
 
 _COMMAND_LEVELS = 3
 _QUERY_LEVELS = 2
+_LONGEST_REPLY_TOPIC: Final = 512
+_MOST_REPLY_LEVELS: Final = 32
+"""Below the actor's. A broker hangs up over a topic with too many (mosquitto: 200), and the command comes again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,5 +106,7 @@ class Topics:
 
 
 def _is_below(topic: str, prefix: str) -> bool:
+    """Whether a topic lies below another, and is none to hang up over."""
     below = topic.removeprefix(prefix)
-    return below not in {topic, ""} and not {"+", "#"} & set(below)
+    is_sound = below.isprintable() and len(below) <= _LONGEST_REPLY_TOPIC and below.count("/") < _MOST_REPLY_LEVELS
+    return is_sound and below not in {topic, ""} and not {"+", "#"} & set(below)

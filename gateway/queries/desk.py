@@ -199,7 +199,7 @@ class QueryDesk:
         if wanted is None or self._topics.may_be_told_on(wanted, topic.actor):
             return ReplyTo(wanted or default, properties.correlation_data), None
         refusal = NotPermitted(
-            f"a Response Topic must lie below {self._topics.answer(topic.actor, '')}",
+            f"a Response Topic must lie below {self._topics.answer(topic.actor, '')}, of moderate length, and printable",
             type="response-topic-not-permitted",
         )
         return ReplyTo(default, properties.correlation_data), refusal

@@ -42,6 +42,16 @@ async def test_any_other_response_topic_is_refused_on_the_default_topic(
     assert verdict(ack.body) == (403, "response-topic-not-permitted")
 
 
+async def test_a_response_topic_that_the_broker_would_hang_up_over_is_refused(
+    shared_site: Site, tech: Technician, online: str
+) -> None:
+    lost = len(shared_site.gateway.log("link_lost"))
+    ack = await _ask(tech, online, response_topic=f"ack/{online}/{'x/' * 250}x")
+    assert ack.topic == f"ack/{online}/{online}"
+    assert verdict(ack.body) == (403, "response-topic-not-permitted")
+    assert len(shared_site.gateway.log("link_lost")) == lost
+
+
 async def test_correlation_data_comes_back_unchanged(tech: Technician, online: str) -> None:
     ack = await _ask(tech, online, correlation=b"\x00\xff any bytes")
     assert ack.correlation == b"\x00\xff any bytes"

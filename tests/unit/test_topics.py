@@ -45,6 +45,12 @@ def test_a_topic_that_names_no_actor_device_or_command_is_unreadable(topic: str)
         ("edge/gw1/cmd/valve-2/valve-2/report", False),
         ("edge/gw1/ack/alice/+", False),
         ("edge/gw1/ack/alice/x/#", False),
+        ("edge/gw1/ack/alice/" + "/".join("x" * 32), True),
+        ("edge/gw1/ack/alice/" + "/".join("x" * 33), False),
+        ("edge/gw1/ack/alice/" + "x" * 512, True),
+        ("edge/gw1/ack/alice/" + "x" * 513, False),
+        ("edge/gw1/ack/alice/x\x01", False),
+        ("edge/gw1/ack/alice/x\uffff", False),
     ],
 )
 def test_an_answer_goes_only_into_the_actors_own_subtree(topic: str, allowed: bool) -> None:  # noqa: FBT001
