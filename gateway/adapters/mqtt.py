@@ -253,8 +253,8 @@ class Link:
         if self._options.tls is not None and "timed out" in reason:
             reason += " (a broker that misses a client certificate often just stays silent)"
         if reason == BROKE_OFF and attempt >= _NO_ACCIDENT:
-            # mosquitto does not tell whom it throws out for another that the session was taken over
-            reason += " (does another client use the same client id?)"
+            # mosquitto 2.0 does not say it when it takes the session away, and not always when it denies a message
+            reason += " (has another client the same client id, or does the broker deny a message?)"
         backoff = self._options.backoff
         pause = random.uniform(backoff[0], longest_pause(backoff, attempt))  # noqa: S311 - no secret
         tell, event = (log.error, "link_refused") if isinstance(error, MqttConnectError) else (log.warning, "link_lost")

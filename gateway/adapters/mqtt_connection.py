@@ -87,13 +87,14 @@ class Connection:
         self.session_present: bool | None = None
         self._ended = asyncio.Event()
         self._reason = ""
+        self._refusal = ""
         self._client = client
         self._window = window
         self._largest_packet: int | None = None
         self._on_delivery = on_delivery
         self._on_live = on_live
         self._unacknowledged: deque[MqttDelivery] = deque()
-        self._in_flight: dict[int, asyncio.Future[None]] = {}
+        self._in_flight: dict[int, _Outgoing] = {}
         self._queued: deque[_Outgoing] = deque()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -175,8 +176,8 @@ class Connection:
         self.live = False
         self._ended.set()
         lost = LinkLost("the connection ended before the broker confirmed")
-        for future in (*self._in_flight.values(), *(queued.future for queued in self._queued)):
-            _fail(future, lost)
+        for message in (*self._in_flight.values(), *self._queued):
+            _fail(message.future, lost)
         self._in_flight.clear()
         self._queued.clear()
         self._idle.set()
@@ -194,7 +195,7 @@ class Connection:
         if info.rc:
             _fail(message.future, LinkLost(f"the connection does not take messages: {info.rc!s}"))
         else:
-            self._in_flight[info.mid] = message.future
+            self._in_flight[info.mid] = message
 
     def _wants_to_write(self, _client: PahoClient, _userdata: object, end: "SocketLike") -> None:
         # may come from the thread that connects
@@ -237,7 +238,8 @@ class Connection:
         if flags.is_disconnect_packet_from_server:
             self._reason = f"the broker says: {code!s}"
         elif not self._reason:
-            self._reason = BROKE_OFF if code == "Unspecified error" else str(code)
+            # a broker may hang up over a message that it refuses, as mosquitto 2.0.11 does
+            self._reason = BROKE_OFF + self._refusal if code == "Unspecified error" else str(code)
         self._note_reason()
         self._lose()
 
@@ -257,17 +259,18 @@ class Connection:
     def _published(
         self, _client: PahoClient, _userdata: object, packet_id: int, code: ReasonCode, _found: object
     ) -> None:
-        future = self._in_flight.pop(packet_id, None)
+        message = self._in_flight.pop(packet_id, None)
         if self._queued:
             self._send(self._queued.popleft())
         elif not self._in_flight:
             self._idle.set()
-        if future is None or future.done():
+        if message is None:
             return
         if code.is_failure:
-            _fail(future, PublishRefused(str(code)))
-        else:
-            future.set_result(None)
+            self._refusal = f"; the broker had refused a message to {message.topic}: {code!s}"
+            _fail(message.future, PublishRefused(str(code)))
+        elif not message.future.done():
+            message.future.set_result(None)
 
 
 class _Packed(Properties):

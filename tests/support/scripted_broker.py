@@ -154,6 +154,10 @@ class Peer:
         """Send any packet."""
         self._writer.write(bytes([kind << 4 | flags]) + _length(len(body)) + body)
 
+    def hang_up(self) -> None:
+        """Close without a word; what was sent before arrives."""
+        self._writer.close()
+
     def reset(self) -> None:
         """End the connection without a word."""
         self._writer.transport.abort()

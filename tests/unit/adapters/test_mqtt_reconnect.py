@@ -218,6 +218,17 @@ async def test_a_broker_that_hangs_up_right_behind_a_confirmation_raises_no_comp
         await log.until_lost()
 
 
+async def test_a_broker_that_hangs_up_over_a_message_that_it_refuses_is_reported_so(broker: ScriptedBroker) -> None:
+    async with running_link(broker.port) as log:
+        peer = await broker.connection()
+        await peer.greet()
+        await log.until_connected()
+        log.link.publish("state/a", b"")
+        peer.puback((await peer.next_publish()).packet_id, NOT_AUTHORIZED)
+        peer.hang_up()
+        assert (await log.until_lost()).endswith("refused a message to state/a: Not authorized")
+
+
 async def test_closing_waits_for_what_is_in_flight_and_leaves_in_good_order(broker: ScriptedBroker) -> None:
     async with running_link(broker.port, publish_window=1) as log:
         peer = await broker.connection()
