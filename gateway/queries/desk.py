@@ -198,8 +198,9 @@ class QueryDesk:
         wanted = properties.response_topic
         if wanted is None or self._topics.may_be_told_on(wanted, topic.actor):
             return ReplyTo(wanted or default, properties.correlation_data), None
+        below = self._topics.answer(topic.actor, "")
         refusal = NotPermitted(
-            f"a Response Topic must lie below {self._topics.answer(topic.actor, '')}, of moderate length, and printable",
+            f"a Response Topic must lie below {below}, be of moderate length, and printable",
             type="response-topic-not-permitted",
         )
         return ReplyTo(default, properties.correlation_data), refusal

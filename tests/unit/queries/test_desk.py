@@ -126,7 +126,10 @@ async def test_without_a_response_topic_the_answer_goes_to_the_askers_own(bench:
     assert bench.broker.topics() == [f"{ROOT}/answer/alice/echo"]
 
 
-@pytest.mark.parametrize("topic", ["answer/bob/x", "answer/alice/", "answer/alice/+", "ack/alice/x", "cmd/a/b/c"])
+@pytest.mark.parametrize(
+    "topic",
+    ["answer/bob/x", "answer/alice/", "answer/alice/+", "ack/alice/x", "cmd/a/b/c", f"answer/alice{'/a' * 40}"],
+)
 async def test_a_response_topic_elsewhere_is_refused_on_the_default_one(bench: Bench, topic: str) -> None:
     body = await bench.ask(query(properties=MessageProperties(response_topic=f"{ROOT}/{topic}")))
     assert (body["code"], body["error"]["type"]) == (403, "response-topic-not-permitted")
