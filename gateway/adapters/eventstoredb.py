@@ -200,10 +200,17 @@ class EventStoreDBLog:
         return NO_STREAM if version is esdb_client.StreamState.NO_STREAM else int(version)
 
     async def _found_at(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended | None:
-        """The answer to an append, from the events as they stand; ``None`` if others stand there."""
+        """The answer to an append, from the events as they stand; ``None`` if others stand there.
+
+        Raises:
+            WrongExpectedRevision: the same command was appended by somebody else, such as this gateway before it was
+                killed, whose append came late: what is answered must be what stands there.
+        """
         stand = await self.read_stream(stream, after=expected, limit=len(events))
         if [event.id for event in stand] != [event.id for event in events]:
             return None
+        if [event.metadata for event in stand] != [event.metadata for event in events]:
+            raise WrongExpectedRevision(stream, expected, stand[-1].revision)
         return Appended(tuple(event.position for event in stand), stand[-1].recorded_at)
 
     def _remember(self, stream: str, revision: int) -> None:

@@ -14,7 +14,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -344,3 +344,18 @@ async def test_options_that_cannot_work_are_told_at_the_start(options: dict[str,
     with pytest.raises(SettingsError, match="event_store"):
         async with open_eventstoredb(EsdbOptions(categories=("device",), **options)):
             pass
+
+
+async def test_the_same_command_from_another_life_is_a_conflict_and_not_an_answer() -> None:
+    events = new_events(2)
+    late = [replace(event, metadata=b'{"v":1,"received_at":"earlier"}') for event in events]
+    async with running() as bench:
+        await bench.log.append("device-a", NO_STREAM, late)
+
+        with pytest.raises(WrongExpectedRevision) as conflict:
+            await bench.log.append("device-a", NO_STREAM, events)
+
+        assert conflict.value.actual == 1
+        assert [event.metadata for event in await bench.log.read_stream("device-a")] == [
+            event.metadata for event in late
+        ]
