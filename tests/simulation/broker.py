@@ -1,7 +1,7 @@
 """A broker with one session, the gateway's: its queue, its window, its redelivery, and its ways to lose things."""
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -41,6 +41,7 @@ class Session:
 
     queue: deque[Message] = field(default_factory=deque)
     in_flight: "OrderedDict[int, Message]" = field(default_factory=OrderedDict)
+    packet_ids: Iterator[int] = field(default_factory=lambda: count(1))
 
 
 class Wire:
@@ -115,7 +116,6 @@ class Broker:
         self._subscribed = False
         self._deliver: Callable[[Message, int, bool], None] = _ignore
         self._numbers = count(1)
-        self._packet_ids = count(1)
         self._last_to_sender = 0.0
 
     # the senders' side
@@ -220,7 +220,7 @@ class Broker:
         if session is None or not self._subscribed or self._wire is None or not self._wire.broker_side:
             return
         while session.queue and len(session.in_flight) < limit:
-            packet_id, message = next(self._packet_ids), session.queue.popleft()
+            packet_id, message = next(session.packet_ids), session.queue.popleft()
             session.in_flight[packet_id] = message
             self._send(packet_id, message, again=False)
 

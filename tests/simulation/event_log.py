@@ -40,6 +40,9 @@ class Log:
         there = self.streams[stream]
         again = there[expected + 1 : expected + 1 + len(events)]
         if again and [event.id for event in again] == [event.id for event in events]:
+            if [event.metadata for event in again] != [event.metadata for event in events]:
+                # the same command, appended by somebody else: what is answered must be what stands there
+                raise WrongExpectedRevision(stream, expected, len(there) - 1)
             return Appended(tuple(event.position for event in again), again[-1].recorded_at)
         if expected != len(there) - 1:
             raise WrongExpectedRevision(stream, expected, len(there) - 1)

@@ -71,7 +71,7 @@ class Gateway:
     """One life of the gateway.
 
     Attributes:
-        failed: what ended it, if nobody killed it.
+        found: how many parked commands an earlier life left behind.
     """
 
     def __init__(self, number: int, world: World, parts: Parts, outside: "Outside") -> None:
@@ -83,6 +83,8 @@ class Gateway:
         self.retained: Retained
         self.cache: ReadCache
         self.running = False
+        self.found = 0
+        self._counters: Counter[str] = Counter()
         self._world = world
         self._parts = parts
         self._outside = outside
@@ -92,7 +94,17 @@ class Gateway:
 
     @property
     def failed(self) -> BaseException | None:
+        """What ended it, if nobody killed it."""
         return self._main.exception() if self._main.done() and not self._main.cancelled() else None
+
+    @property
+    def attempts(self) -> int:
+        """How often it tried to connect."""
+        return self._link.attempts
+
+    @property
+    def lost_answers(self) -> int:
+        return self._counters["answers_not_confirmed"]
 
     @property
     def ended(self) -> bool:
@@ -120,6 +132,7 @@ class Gateway:
                 DiskInbox(self._database), store, self._world, ParkingLimits(limits.parked, limits.parked_per_actor)
             )
             await self.parking.load()
+            self.found = self.parking.count
             self.cache = self._open_cache()
             self._build(group, store, outcomes)
             self._connect()
@@ -184,7 +197,7 @@ class Gateway:
             patience=limits.patience,
             batch=limits.batch,
         )
-        self.pipeline = self._parts.pipeline(parts, group, Counter())
+        self.pipeline = self._parts.pipeline(parts, group, self._counters)
 
     def _connect(self) -> None:
         link = self._link

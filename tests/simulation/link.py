@@ -125,8 +125,10 @@ class Connection:
 class Link:
     """One connection after the other; see :class:`~gateway.ports.Publisher`."""
 
+    connection_type = Connection
+
     def __init__(self, world: World, broker: Broker, next_epoch: Callable[[], Awaitable[int]]) -> None:
-        self.epoch = 0
+        self.epoch = self.attempts = 0
         self.accept: Callable[[LinkDelivery], None]
         self.connected: Callable[[], None]
         self.lost: Callable[[], None]
@@ -168,7 +170,8 @@ class Link:
             self.connection.wire.cut()
 
     async def _serve(self) -> None:
-        connection = Connection(self._world, self._broker, self.accept)
+        self.attempts += 1
+        connection = self.connection_type(self._world, self._broker, self.accept)
         self.connection = connection
         try:
             await connection.open()

@@ -238,8 +238,14 @@ class _Course:
 
     def _loaded(self, gateway: Gateway) -> None:
         limits = self.world.limits
-        if gateway.parking.count > limits.parked:
+        # what an earlier life had settled, but not removed yet, is found again; and an answer that a lost connection
+        # swallowed puts its command back
+        if gateway.parking.count > max(limits.parked, gateway.found) and not gateway.lost_answers:
             self.world.broken(f"{gateway.parking.count} commands are parked, of {limits.parked} allowed")
+        # of each connection so many, and the answers to what comes out of the inbox
+        most = limits.receive_maximum * gateway.attempts + len(self.disk.inbox)
+        if gateway.pipeline.in_flight > most:
+            self.world.broken(f"{gateway.pipeline.in_flight} deliveries are in flight")
 
 
 async def _until(world: World, moment: float) -> None:
