@@ -38,14 +38,14 @@ async def _flood(tech: Technician) -> list[Any]:
     sending = [
         asyncio.create_task(tech.publish("cmd/loud/loud/report", _body("loud", number))) for number in range(FLOOD)
     ]
-    acks = [await tech.ack(f"loud-{number}") for number in range(FLOOD)]
+    acks = [await tech.final(f"loud-{number}") for number in range(FLOOD)]
     await asyncio.gather(*sending)
     return acks
 
 
 async def _report(tech: Technician, device: str, number: int) -> Any:
     await tech.publish(f"cmd/{device}/{device}/report", _body(device, number))
-    return await tech.ack(f"{device}-{number}")
+    return await tech.final(f"{device}-{number}")
 
 
 def _body(device: str, number: int) -> dict[str, object]:
