@@ -114,7 +114,7 @@ class Intake:
             expires_at = received_at + timedelta(seconds=properties.expiry)
         command = decider = role = None
         if refusal is None:
-            refusal = misdirected or _too_late(delivery, expires_at, received_at)
+            refusal = _excessive(properties) or misdirected or _too_late(delivery, expires_at, received_at)
         if refusal is None:
             try:
                 command, decider, role = self._command(topic, content)
@@ -146,7 +146,7 @@ class Intake:
     def _open(self, payload: bytes, topic: CommandTopic) -> tuple[Envelope, bytes]:
         """The envelope, and the command's data as canonical JSON."""
         if len(payload) > self.max_payload:
-            raise TooLarge(f"the payload has {len(payload)} bytes, the limit is {self.max_payload}")
+            raise TooLarge(f"the payload has over {self.max_payload} bytes")
         try:
             body = orjson.loads(payload) if payload else {}
         except orjson.JSONDecodeError as error:
@@ -199,6 +199,10 @@ def _bare(refusal: Refusal) -> Refusal:
     """
     refusal.__traceback__ = refusal.__context__ = None
     return refusal
+
+
+def _excessive(properties: MessageProperties) -> Refusal | None:
+    return None if properties.complete else TooLarge("there are more MQTT properties than the gateway reads")
 
 
 def _too_late(delivery: Delivery, expires_at: datetime | None, now: datetime) -> Refusal | None:

@@ -22,6 +22,7 @@ class MessageProperties:
 
     Attributes:
         expiry: Message Expiry Interval in seconds, what is left of it when the broker delivers.
+        complete: false where there were more than the gateway reads; then it has read none.
     """
 
     response_topic: str | None = None
@@ -29,6 +30,7 @@ class MessageProperties:
     content_type: str | None = None
     expiry: int | None = None
     user: tuple[tuple[str, str], ...] = ()
+    complete: bool = True
 
 
 NO_PROPERTIES = MessageProperties()

@@ -4,6 +4,7 @@ paho has its own way, which takes half of the time that a message costs, and whi
 a property: the standard allows it, brokers pass it on, and so one device could keep the gateway away for ever.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
@@ -11,10 +12,17 @@ from struct import error as StructError  # noqa: N812 - it is a class
 from struct import pack, unpack_from
 from typing import Final
 
-from gateway.messages import NO_PROPERTIES, MessageProperties
+from gateway.messages import MessageProperties
+
+MAX_PROPERTIES: Final = 256
+MAX_PROPERTY_BYTES: Final = 256 * 1024
+"""Of one packet. A broker passes on millions of user properties, which would take seconds to read."""
 
 _MORE: Final = 0x80
 """In a digit of a variable byte integer: another one follows."""
+
+_LAST_SHIFT: Final = 21
+"""Of the fourth digit, after which none may follow."""
 
 
 class _Property(IntEnum):
@@ -28,6 +36,12 @@ class _Property(IntEnum):
     SUBSCRIPTION_IDENTIFIER = 0x0B
     TOPIC_ALIAS = 0x23
     USER_PROPERTY = 0x26
+
+
+_UNUSED: Final[Mapping[int, int]] = {_Property.PAYLOAD_FORMAT: 1, _Property.TOPIC_ALIAS: 2}
+"""Bytes of properties that say nothing to us."""
+
+_UNREAD: Final = MessageProperties(complete=False)
 
 
 class MalformedPacket(ValueError):
@@ -54,7 +68,8 @@ class Publish:
 def read_publish(header: int, body: bytes) -> Publish:
     """Read a packet out of its first byte and what follows its length.
 
-    Text that is no UTF-8 is read as well as it goes: the connection must not depend on what a publisher wrote.
+    Text that is no UTF-8 is read as well as it goes: the connection must not depend on what a publisher wrote. Nor do
+    properties without bounds: where there are too many, none is read.
 
     Raises:
         MalformedPacket: it is shorter than it says, or has a property that is none of a PUBLISH packet.
@@ -68,7 +83,9 @@ def read_publish(header: int, body: bytes) -> Publish:
             at += 2
         length, at = _read_length(body, at)
         end = at + length
-        properties = _read_properties(body[:end], at, end) if length else NO_PROPERTIES
+        if end > len(body):
+            raise MalformedPacket("a PUBLISH packet ends too early")
+        properties = _UNREAD if length > MAX_PROPERTY_BYTES else _read_properties(body, at, end)
     except (StructError, IndexError) as error:
         raise MalformedPacket("a PUBLISH packet ends too early") from error
     return Publish(topic, body[end:], qos, packet_id, bool(header & 1), bool(header & 8), properties)
@@ -111,10 +128,13 @@ def _pack_length(length: int) -> bytes:
             return bytes(packed)
 
 
-def _read_properties(packet: bytes, at: int, end: int) -> MessageProperties:
+def _read_properties(body: bytes, at: int, end: int) -> MessageProperties:
+    packet = body[:end]
     response_topic = content_type = correlation_data = expiry = None
     user: list[tuple[str, str]] = []
-    while at < end:
+    for _ in range(MAX_PROPERTIES + 1):
+        if at == end:
+            break
         kind = packet[at]
         at += 1
         match kind:
@@ -131,14 +151,14 @@ def _read_properties(packet: bytes, at: int, end: int) -> MessageProperties:
             case _Property.MESSAGE_EXPIRY:
                 (expiry,) = unpack_from("!I", packet, at)
                 at += 4
-            case _Property.PAYLOAD_FORMAT:
-                at += 1
+            case _Property.PAYLOAD_FORMAT | _Property.TOPIC_ALIAS:
+                at += _UNUSED[kind]
             case _Property.SUBSCRIPTION_IDENTIFIER:
                 _, at = _read_length(packet, at)
-            case _Property.TOPIC_ALIAS:
-                at += 2
             case _:
                 raise MalformedPacket(f"0x{kind:02x} is no property of a PUBLISH packet")
+    else:
+        return _UNREAD
     return MessageProperties(response_topic, correlation_data, content_type, expiry, tuple(user))
 
 
@@ -160,6 +180,8 @@ def _read_length(packet: bytes, at: int) -> tuple[int, int]:
     while True:
         digit = packet[at]
         at += 1
+        if shift > _LAST_SHIFT:
+            raise MalformedPacket("a length has more than four digits")
         length |= (digit & ~_MORE) << shift
         shift += 7
         if not digit & _MORE:

@@ -127,6 +127,7 @@ def _encode(properties: MessageProperties) -> bytes:
             "expiry": properties.expiry,
             "user": properties.user,
         }
+        | ({} if properties.complete else {"complete": False})
     )
 
 
@@ -139,4 +140,5 @@ def _decode(record: bytes) -> MessageProperties:
         document["content_type"],
         document["expiry"],
         tuple((name, value) for name, value in document["user"]),
+        document.get("complete", True),
     )

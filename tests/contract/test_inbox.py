@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def parked(arrival: int, device: str = "p", copy_of: bytes | None = None) -> Par
 
 
 async def test_a_command_comes_out_exactly_as_it_went_in(inbox: Inbox) -> None:
-    commands = [parked(1), parked(2, copy_of=bytes(16))]
-    assert await inbox.park(commands) == {1, 2}
+    unread = replace(parked(3), properties=MessageProperties(complete=False))
+    commands = [parked(1), parked(2, copy_of=bytes(16)), unread]
+    assert await inbox.park(commands) == {1, 2, 3}
     assert list(await inbox.read("p", after=0, limit=10)) == commands
 
 

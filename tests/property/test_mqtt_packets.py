@@ -9,7 +9,14 @@ from hypothesis import strategies as st
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from gateway.adapters.mqtt_packets import MalformedPacket, Publish, pack_properties, read_publish
+from gateway.adapters.mqtt_packets import (
+    MAX_PROPERTIES,
+    MAX_PROPERTY_BYTES,
+    MalformedPacket,
+    Publish,
+    pack_properties,
+    read_publish,
+)
 from gateway.messages import MessageProperties
 
 NAMES = {
@@ -80,3 +87,22 @@ def test_no_text_of_a_publisher_makes_a_packet_malformed(sent: bytes, text: str)
     properties = b"\x26" + field + field + b"\x08" + field
     packet = read_publish(0x30, field + bytes([len(properties)]) + properties)
     assert (packet.topic, packet.properties) == (text, MessageProperties(response_topic=text, user=((text, text),)))
+
+
+def test_properties_are_read_up_to_a_number() -> None:
+    properties = MessageProperties(user=(("", ""),) * MAX_PROPERTIES)
+    assert read_publish(0x30, b"\x00\x01t" + pack_properties(properties)).properties == properties
+
+
+@pytest.mark.parametrize(
+    "user", [(("", ""),) * (MAX_PROPERTIES + 1), (("k" * 65_535, ""),) * (MAX_PROPERTY_BYTES // 65_535)]
+)
+def test_of_properties_without_bounds_none_is_read(user: tuple[tuple[str, str], ...]) -> None:
+    packed = pack_properties(MessageProperties("there", user=user))
+    packet = read_publish(0x30, b"\x00\x01t" + packed + b"{}")
+    assert (packet.properties, packet.payload) == (MessageProperties(complete=False), b"{}")
+
+
+def test_a_length_without_an_end_is_malformed() -> None:
+    with pytest.raises(MalformedPacket):
+        read_publish(0x30, b"\x00\x01t" + b"\xff" * 4 + b"\x01")

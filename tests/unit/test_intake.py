@@ -206,6 +206,13 @@ def test_a_flood_of_errors_is_told_in_bounded_length() -> None:
     assert len(request.refusal.message) < 2_000
 
 
+def test_a_command_whose_properties_were_too_many_to_be_read_is_refused_under_its_own_id() -> None:
+    body = {"command_id": "c-1", "data": {"model": "T-1000"}}
+    delivery = command("pump-7", "pump-7", "register", body, properties=properties(complete=False))
+    assert refusal(delivery) == (413, "too-large")
+    assert read(delivery).command_id == "c-1"
+
+
 def test_a_retained_command_is_refused() -> None:
     assert refusal(command("p", "p", "register", {"model": "T"}, retain=True)) == (410, "retained")
 
