@@ -119,8 +119,12 @@ class Parking:
         """Whether something waits for this device, so that newer commands have to wait behind it."""
         return device in self._waiting
 
-    async def park(self, commands: Sequence[tuple[Delivery, Request]]) -> list[bool | None]:
+    async def park(self, commands: Sequence[tuple[Delivery, Request]], most: int) -> list[bool | None]:
         """Keep commands of one device durably, in this order.
+
+        Args:
+            commands: each as it came, and as it was read.
+            most: bytes that are kept of a payload, at least one more than the intake reads.
 
         Returns:
             For each whether it is new, or a copy of one that waits already; ``None`` for what is not kept: a dry run,
@@ -129,7 +133,7 @@ class Parking:
         Raises:
             StoreUnavailable: the gateway's own disk does not let it; none was kept.
         """
-        allowed = self._allowed(commands)
+        allowed = self._allowed(commands, most)
         to_keep = [parked for parked in allowed if parked is not None]
         # other devices park meanwhile: the room is taken before it is used
         taken = Counter(parked.entry.actor for parked in to_keep)
@@ -245,7 +249,7 @@ class Parking:
         for listener in self.listeners:
             listener(reason)
 
-    def _allowed(self, commands: Sequence[tuple[Delivery, Request]]) -> list[Parked | None]:
+    def _allowed(self, commands: Sequence[tuple[Delivery, Request]], most: int) -> list[Parked | None]:
         """Those that there is room for, in all and for their actor, numbered."""
         actors = self._actors.copy()
         allowed: list[Parked | None] = []
@@ -256,7 +260,7 @@ class Parking:
                 continue
             actors[actor] += 1
             self._arrival += 1
-            allowed.append(_parked(delivery, request, self._arrival))
+            allowed.append(_parked(delivery, request, self._arrival, most))
         return allowed
 
     def _enter(self, entry: ParkedEntry) -> None:
@@ -269,7 +273,7 @@ class Parking:
         self._actors[entry.actor] += 1
 
 
-def _parked(delivery: Delivery, request: Request, arrival: int) -> Parked:
+def _parked(delivery: Delivery, request: Request, arrival: int, most: int) -> Parked:
     properties = delivery.properties
     copy_of = None
     if request.sender_gave_id:
@@ -281,7 +285,7 @@ def _parked(delivery: Delivery, request: Request, arrival: int) -> Parked:
         copy_of,
         request.received_at,
         delivery.topic,
-        delivery.payload,
+        delivery.payload[:most],
         delivery.retain,
         properties,
     )

@@ -185,7 +185,9 @@ class Pipeline:
         """Keep commands until the store is back, and say so; what the limits do not allow is to be sent again."""
         kept: Sequence[bool | None] = [None] * len(items)
         try:
-            kept = await self._parking.park([(item.delivery, item.request) for item in items])
+            # a payload that is refused for its size is refused again by the first byte that is too many
+            most = self._parts.intake.max_payload + 1
+            kept = await self._parking.park([(item.delivery, item.request) for item in items], most)
         except StoreUnavailable as error:
             log.warning("not_parked", error=str(error), commands=len(items))
             reason = str(error)

@@ -159,6 +159,25 @@ async def test_it_comes_out_as_the_broker_delivered_it(site: Site) -> None:
     assert [topic for topic, _, _ in site.broker.published] == ["edge/gw1/ack/p/me"] * 2
 
 
+async def test_of_a_payload_that_is_too_large_only_so_much_is_parked_that_it_is_refused_again(site: Site) -> None:
+    seen: list[object] = []
+
+    async def note(requests: Sequence[Request]) -> list[Answer]:
+        seen.extend(request.refusal.type for request in requests if request.refusal)
+        return await site.handle(requests)
+
+    async with site.running(note) as pipeline:
+        pipeline.accept(report("c1"))
+        await site.until_parked(1)
+        pipeline.accept(command("p", "p", "report", b" " * 100_000))
+        await site.until_parked(2)
+        assert [len(parked.payload) for parked in site.inbox.commands.values()][1] == 1_001
+        site.store_is_back()
+        await site.until_empty()
+    assert seen == ["too-large"]
+    assert site.broker.letters() == ["too-large"]
+
+
 @pytest.mark.parametrize(
     ("limits", "expected"),
     [
