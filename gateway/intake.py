@@ -147,15 +147,9 @@ class Intake:
         """The envelope, and the command's data as canonical JSON."""
         if len(payload) > self.max_payload:
             raise TooLarge(f"the payload has over {self.max_payload} bytes")
-        try:
-            body = orjson.loads(payload) if payload else {}
-        except orjson.JSONDecodeError as error:
-            raise BadEnvelope(f"not JSON: {error}", type="not-json") from None
+        body = read_json(payload)
         if not isinstance(body, dict):
             raise BadEnvelope("the payload must be a JSON object")
-        # each level opens a bracket, so few brackets need no walk
-        if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
-            raise BadEnvelope(f"nested over {MAX_DEPTH} levels deep", type="too-deep")
         if _ENVELOPE_FIELDS.isdisjoint(body):
             return _NO_ENVELOPE, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
         try:
@@ -199,6 +193,22 @@ def _bare(refusal: Refusal) -> Refusal:
     """
     refusal.__traceback__ = refusal.__context__ = None
     return refusal
+
+
+def read_json(payload: bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """The JSON value in a payload, an empty object where there is none.
+
+    Raises:
+        BadEnvelope: it is not JSON, or nested so deep that not everybody can read or write it.
+    """
+    try:
+        body = orjson.loads(payload) if payload else {}
+    except orjson.JSONDecodeError as error:
+        raise BadEnvelope(f"not JSON: {error}", type="not-json") from None
+    # each level opens a bracket, so few brackets need no walk
+    if payload.count(b"{") + payload.count(b"[") > MAX_DEPTH and _depth(body) > MAX_DEPTH:
+        raise BadEnvelope(f"nested over {MAX_DEPTH} levels deep", type="too-deep")
+    return body
 
 
 def _excessive(properties: MessageProperties) -> Refusal | None:

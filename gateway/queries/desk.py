@@ -32,7 +32,7 @@ from gateway.errors import (
     TooFast,
     UnreadableTopic,
 )
-from gateway.intake import invalid
+from gateway.intake import invalid, read_json
 from gateway.messages import ErrorDetail, ReplyTo
 from gateway.ports import Clock, Delivery, Publisher
 from gateway.queries.answers import Result
@@ -183,12 +183,9 @@ class QueryDesk:
     def _read(self, model: type[Parameters], payload: bytes, query: str) -> Parameters:
         if len(payload) > self._max_payload:
             raise BadEnvelope(f"the payload has {len(payload)} bytes, the limit is {self._max_payload}")
+        body = orjson.dumps(read_json(payload))
         try:
-            body = orjson.loads(payload) if payload else {}
-        except orjson.JSONDecodeError as error:
-            raise BadEnvelope(f"not JSON: {error}", type="not-json") from None
-        try:
-            return model.model_validate_json(orjson.dumps(body))
+            return model.model_validate_json(body)
         except ValidationError as error:
             raise invalid(Invalid, error, query, "") from None
 

@@ -2,10 +2,10 @@
 
 import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import nlargest, nsmallest
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import orjson
 
@@ -19,12 +19,17 @@ from gateway.queries.filters import compile_filter, look_up, sort_key
 from gateway.queries.parameters import Alarms, Get, List
 
 SLICE: Final = 200
-"""Documents that are looked at in one go: some milliseconds at the most."""
+"""Documents beyond a page that are kept before they are sorted out."""
+
+TURN: Final = 0.005
+"""Seconds that a walk takes in one go. How many documents that are depends on what is asked of each."""
 
 Allowed = Callable[[str], bool]
 """Whether whoever asks may know of this device."""
 
 Key = tuple[int, Any, str]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +90,9 @@ class DocumentQueries:
         path = query.sort.removeprefix("-")
         descending, after = path != query.sort, _read_cursor(query.cursor)
         found: list[tuple[Key, Document]] = []
-        async for document in self._walk(tables):
+        # all of one moment: documents are replaced when they change, never altered
+        documents = [document for table in tables for document in self.cache.documents(table)]
+        async for document in _in_turns(documents):
             key = sort_key(document, path)
             beyond = after is None or (key < after if descending else key > after)
             if beyond and allowed(device_of(document)) and matches(document):
@@ -93,18 +100,20 @@ class DocumentQueries:
                 if len(found) > 2 * query.limit + SLICE:
                     found = _first(found, query.limit + 1, descending=descending)
         page = _first(found, query.limit + 1, descending=descending)
-        items, place = fitting(
-            ((_selected(document, query.fields), _write_cursor(key)) for key, document in page), query.limit
-        )
+        shown = [(_selected(document, query.fields), _write_cursor(key)) async for key, document in _in_turns(page)]
+        items, place = fitting(shown, query.limit)
         return Result(items, {"cursor": place} if place is not None else None)
 
-    async def _walk(self, tables: Iterable[str]) -> AsyncIterator[Document]:
-        # all of one moment: documents are replaced when they change, never altered
-        documents = [document for table in tables for document in self.cache.documents(table)]
-        for start in range(0, len(documents), SLICE):
-            for document in documents[start : start + SLICE]:
-                yield document
+
+async def _in_turns(items: Sequence[T]) -> AsyncIterator[T]:
+    """The items; others get their turn whenever working on them has taken long."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    for item in items:
+        yield item
+        if loop.time() - began >= TURN:
             await asyncio.sleep(0)
+            began = loop.time()
 
 
 def _first(found: "list[tuple[Key, Document]]", count: int, *, descending: bool) -> "list[tuple[Key, Document]]":
@@ -132,6 +141,6 @@ def _read_cursor(cursor: str | None) -> Key | None:
     except (ValueError, TypeError):
         raise Invalid("this is no cursor of an earlier answer", field="cursor") from None
     fits = {0: value == 0, 1: isinstance(value, bool), 2: isinstance(value, int | float), 3: isinstance(value, str)}
-    if not (isinstance(id_, str) and (rank == 4 or fits.get(rank, False))):  # noqa: PLR2004 - of anything else
+    if not (isinstance(id_, str) and isinstance(rank, int) and (rank == 4 or fits.get(rank, False))):  # noqa: PLR2004 - of anything else
         raise Invalid("this is no cursor of an earlier answer", field="cursor")
     return rank, value if rank != 4 else 0, id_  # noqa: PLR2004 - see above

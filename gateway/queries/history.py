@@ -151,8 +151,9 @@ class HistoryQueries:
             after = page[-1].revision
 
     async def _newest_first(self, stream: str, below: int) -> AsyncGenerator[RecordedEvent, None]:
-        if below == NO_STREAM:
-            below = await self._length(stream)
+        # there is nothing above its length, and whoever asks for that would have it read for ever
+        length = await self._length(stream)
+        below = length if below == NO_STREAM else min(below, length)
         while below > 0:
             start = max(below - PAGE, 0)
             page = await self.store.read_stream(stream, after=start - 1, limit=below - start)

@@ -10,12 +10,14 @@ from gateway.ids import MAX_COMMAND_ID, NAME
 
 MAX_PAGE = 500
 MAX_WAIT_MS = 30_000
+MAX_PLACE = 2**63 - 1
+"""The highest revision or position that a store can be asked for."""
 
 Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", description="Id of the device")]
 Path = Annotated[str, Field(min_length=1, max_length=256)]
 Cursor = Annotated[str, Field(max_length=1_024, description="`next` of the page before")]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE, description="Most items of a page")]
-Revision = Annotated[int, Field(ge=-1)]
+Revision = Annotated[int, Field(ge=-1, le=MAX_PLACE)]
 
 
 class Parameters(BaseModel):
@@ -105,7 +107,7 @@ class Commands(Parameters):
 class Feed(Parameters):
     """Every event after a position, in order; waits for the next one where there is none yet."""
 
-    after: int = Field(0, ge=0, description="Only events with a higher position")
+    after: int = Field(0, ge=0, le=MAX_PLACE, description="Only events with a higher position")
     device: Name | None = None
     types: Annotated[list[Path], Field(max_length=64)] | None = None
     limit: PageSize = 100

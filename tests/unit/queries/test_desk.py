@@ -148,6 +148,7 @@ async def test_a_response_topic_elsewhere_is_refused_on_the_default_one(bench: B
         (query("echo", [1]), 422, "invalid-field"),
         (query("echo", b"{"), 400, "not-json"),
         (query("echo", b" " * 101), 400, "bad-envelope"),
+        (query("echo", b"[" * 33 + b"]" * 33), 400, "too-deep"),
         (query("away"), 503, "store-unavailable"),
     ],
 )

@@ -1,3 +1,4 @@
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Document
 from gateway.domain.outages import GATEWAY
 from gateway.errors import Invalid, NotFound
-from gateway.queries import answers
+from gateway.queries import answers, documents
 from gateway.queries.answers import Result
 from gateway.queries.documents import SLICE, DocumentQueries
 from gateway.queries.parameters import Alarms, Get, List
@@ -111,7 +112,9 @@ async def test_one_item_is_given_however_large(queries: DocumentQueries, monkeyp
     assert len(ids(await queries.list(List(limit=100), everybody))) == 1
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "AAAA", "WzEsMl0=", "WzcsMCwiYSJd", "WzIsIngiLCJhIl0=", "WzIsMSwyXQ=="])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "AAAA", "WzEsMl0=", "WzcsMCwiYSJd", "WzIsIngiLCJhIl0=", "WzIsMSwyXQ==", "W1tdLDAsImEiXQ=="]
+)
 async def test_a_cursor_that_is_none_is_refused(queries: DocumentQueries, cursor: str) -> None:
     with pytest.raises(Invalid, match="no cursor"):
         await queries.list(List(cursor=cursor), everybody)
@@ -125,3 +128,16 @@ async def test_alarms_are_listed_by_device(queries: DocumentQueries) -> None:
 
 def test_the_summary_counts(queries: DocumentQueries) -> None:
     assert queries.summary().value == {"devices": {"status": {"online": 9}}}
+
+
+@pytest.mark.parametrize("parameters", [{"filter": {"status": "nothing"}}, {"fields": ["id"], "limit": 500}])
+async def test_others_get_their_turn_whenever_a_walk_has_taken_long(
+    queries: DocumentQueries, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(documents, "TURN", 0.0)
+    walking = asyncio.create_task(queries.list(List(**parameters), everybody))
+    turns = 0
+    while not walking.done():
+        await asyncio.sleep(0)
+        turns += 1
+    assert turns > COUNT * (2 if "fields" in parameters else 1)

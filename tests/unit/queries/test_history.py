@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from pydantic import ValidationError
 
 from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
@@ -14,7 +15,7 @@ from gateway.messages import RecordedEvent
 from gateway.queries import history as module
 from gateway.queries.answers import Result
 from gateway.queries.history import HistoryQueries
-from gateway.queries.parameters import Diff, Feed, History, StateAt
+from gateway.queries.parameters import MAX_PLACE, Diff, Feed, History, StateAt
 from tests.support.counter_decider import COUNTER, Counted
 from tests.support.histories import History as Log
 from tests.support.memory_store import MemoryStore
@@ -103,6 +104,23 @@ async def test_an_answer_looks_at_no_more_than_so_many_events_and_says_where_it_
         following = result.next
         places.append(int(str(following["after"])))
     assert places == ([9, 19] if order == "oldest" else [15, 5])
+
+
+async def test_the_newest_events_below_a_revision_that_is_far_away_are_the_newest(queries: HistoryQueries) -> None:
+    async with asyncio.timeout(5):
+        result = await queries.history(History(device="a", order="newest", after=MAX_PLACE, limit=2))
+    assert revisions(result) == [LENGTH - 1, LENGTH - 2]
+
+
+@pytest.mark.parametrize("place", [2**63, 2**64 - 1])
+def test_a_place_that_no_store_can_be_asked_for_is_refused(place: int) -> None:
+    for ask in (
+        lambda: Feed(after=place),
+        lambda: History(device="a", after=place),
+        lambda: StateAt(device="a", at=place),
+    ):
+        with pytest.raises(ValidationError, match=r"after|at"):
+            ask()
 
 
 @pytest.mark.parametrize("length", [1, 2, 199, 200, 201, 399, 400, 401, 1_000])
