@@ -5,7 +5,9 @@ and wait is bounded; nothing that a query does may delay a command.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from inspect import isawaitable
@@ -43,7 +45,12 @@ from gateway.topics import QueryTopic, Topics
 log = structlog.get_logger()
 
 AT_ONCE: Final = 4
-WAITING: Final = 64
+"""Queries that are worked on; one that only waits for something to happen does not count."""
+
+MOST: Final = 64
+MOST_OF_ONE: Final = 16
+"""Queries that are taken and not answered yet, in all and of one actor."""
+
 RETRY_AFTER: Final = 1_000
 FAULT_RETRY: Final = 5_000
 
@@ -126,7 +133,7 @@ class QueryDesk:
         self._clock = clock
         self._max_payload = max_payload
         self._free = asyncio.Semaphore(AT_ONCE)
-        self._taken = 0
+        self._taken: Counter[str] = Counter()
 
     def accept(self, delivery: Delivery) -> None:
         """Take a query. Total: whatever it holds, it is answered, unless its topic names nobody."""
@@ -143,16 +150,15 @@ class QueryDesk:
         elif wait:
             too_fast = TooFast(f"{topic.actor} asks too fast", retry_after_ms=ceil(wait * 1_000))
             self._answer(topic, reply, too_fast)
-        elif self._taken >= AT_ONCE + WAITING:
+        elif self._taken.total() >= MOST or self._taken[topic.actor] >= MOST_OF_ONE:
             self._answer(topic, reply, Overloaded("too many queries wait", retry_after_ms=RETRY_AFTER))
         else:
-            self._taken += 1
+            self._taken[topic.actor] += 1
             self._group.create_task(self._work(delivery, topic, reply), name=f"query {topic.query}")
 
     async def _work(self, delivery: Delivery, topic: QueryTopic, reply: ReplyTo) -> None:
         try:
-            async with self._free:
-                found = await self._find(delivery, topic)
+            found = await self._find(delivery, topic)
         except Refusal as refusal:
             self._answer(topic, reply, refusal)
         except StoreUnavailable as error:
@@ -163,7 +169,7 @@ class QueryDesk:
         else:
             self._answer(topic, reply, found)
         finally:
-            self._taken -= 1
+            self._taken -= Counter((topic.actor,))
 
     async def _find(self, delivery: Delivery, topic: QueryTopic) -> Result:
         known = self._table.get(topic.query)
@@ -171,12 +177,14 @@ class QueryDesk:
             raise NotFound(f"there is no query {topic.query}", type="unknown-query")
         model, find = known
         parameters = self._read(model, delivery.payload, topic.query)
+        may_wait = getattr(parameters, "wait_ms", 0)
         try:
-            async with asyncio.timeout(parameters.timeout_ms / 1_000 + getattr(parameters, "wait_ms", 0) / 1_000):
+            async with asyncio.timeout((parameters.timeout_ms + may_wait) / 1_000):
                 if parameters.min_position is not None:
                     await self._side.reached(parameters.min_position, parameters.timeout_ms / 1_000)
-                found = find(parameters, Asker(topic.actor, self._access))
-                return await found if isawaitable(found) else found
+                async with nullcontext() if may_wait else self._free:
+                    found = find(parameters, Asker(topic.actor, self._access))
+                    return await found if isawaitable(found) else found
         except TimeoutError:
             raise TimedOut(f"no answer within {parameters.timeout_ms} ms") from None
 

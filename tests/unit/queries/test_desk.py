@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,8 +13,8 @@ from gateway.access import Access, OperatorRule
 from gateway.errors import NotFound, StoreUnavailable, TimedOut
 from gateway.messages import NO_PROPERTIES, MessageProperties
 from gateway.queries.answers import Result
-from gateway.queries.desk import AT_ONCE, WAITING, Asker, QueryDesk, ReadSide, Table
-from gateway.queries.parameters import Get, Parameters
+from gateway.queries.desk import AT_ONCE, MOST, MOST_OF_ONE, Asker, QueryDesk, ReadSide, Table
+from gateway.queries.parameters import Feed, Get, Parameters
 from gateway.rate import RateLimit
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, FakeDelivery
@@ -46,6 +47,7 @@ class Bench:
             "echo": (Parameters, lambda _parameters, asker: Result({"hello": asker.actor}, {"cursor": "x"})),
             "get": (Get, self._get),
             "wait": (Parameters, self._wait),
+            "feed": (Feed, self._wait),
             "away": (Parameters, self._away),
             "break": (Parameters, lambda _parameters, _asker: Result(1 // 0)),
         }
@@ -208,11 +210,42 @@ async def test_an_actor_that_asks_too_fast_is_told_to_wait() -> None:
 
 async def test_what_waits_is_bounded_and_the_rest_is_refused(bench: Bench) -> None:
     async with bench.running() as desk:
-        for _ in range(AT_ONCE + WAITING + 3):
-            desk.accept(query("wait"))
+        for number in range(MOST + 3):
+            desk.accept(query("wait", actor=f"actor-{number}"))
         assert bench.codes() == [503] * 3
         bench.open.set()
-    assert bench.codes().count(200) == AT_ONCE + WAITING
+    assert bench.codes().count(200) == MOST
+
+
+async def test_one_actor_cannot_take_the_place_of_all_others(bench: Bench) -> None:
+    async with bench.running() as desk:
+        for _ in range(MOST_OF_ONE + 3):
+            desk.accept(query("wait"))
+        assert bench.codes() == [503] * 3
+        desk.accept(query("wait", actor="bob"))
+        assert bench.codes() == [503] * 3
+        bench.open.set()
+    assert bench.codes().count(200) == MOST_OF_ONE + 1
+
+
+@pytest.mark.parametrize("patient", [query("feed", {"wait_ms": 9_000}), query("echo", {"min_position": 50})])
+async def test_a_query_that_waits_for_something_to_happen_keeps_none_from_being_answered(
+    bench: Bench, patient: FakeDelivery
+) -> None:
+    async def late(_position: int, _patience: float) -> None:
+        await bench.open.wait()
+
+    bench.reached = late
+    async with bench.running() as desk:
+        for _ in range(AT_ONCE):
+            desk.accept(replace(patient))
+        desk.accept(query("echo", actor="bob"))
+        async with asyncio.timeout(5):
+            while not bench.broker.published:
+                await asyncio.sleep(0)
+        assert bench.body()["result"] == {"hello": "bob"}
+        bench.open.set()
+    assert bench.codes() == [200] * (AT_ONCE + 1)
 
 
 async def test_an_answer_that_does_not_reach_the_broker_is_no_fault(bench: Bench) -> None:
