@@ -1,4 +1,4 @@
-"""Refusals in the log, at most so many a minute for each actor and reason: a device must not be able to blind it."""
+"""Refusals and dead letters in the log, so many a minute for each actor and reason: a device must not blind it."""
 
 from collections.abc import Callable
 from contextvars import Context
@@ -11,7 +11,10 @@ from gateway.messages import Outcome, Request
 
 PER_MINUTE: Final = 5
 WINDOW: Final = 60.0
-MAX_PAIRS: Final = 1_000
+MAX_WINDOWS: Final = 1_000
+
+_Key = tuple[str, str, str]
+"""The event that tells of what was left out, whose it was, and why it was refused."""
 
 
 @dataclass(slots=True)
@@ -22,7 +25,9 @@ class _Window:
 
 
 class RefusalLog:
-    """Logs refusals; what it leaves out is counted, and told when the minute is over and anybody is refused again.
+    """Logs refusals and dead letters.
+
+    What it leaves out is counted, and told when the minute is over and anything is refused again.
 
     Attributes:
         now: monotonic seconds.
@@ -32,22 +37,12 @@ class RefusalLog:
         self.now = now
         self._log = log
         # in the order in which the windows were opened: the first is the first to close
-        self._windows: dict[tuple[str, str], _Window] = {}
+        self._windows: dict[_Key, _Window] = {}
 
     def refused(self, request: Request, outcome: Outcome) -> None:
         """Log a refusal, unless there were too many like it."""
-        if outcome.error is None:
+        if outcome.error is None or not self._may_tell(("refusals_suppressed", request.actor, outcome.error.type)):
             return
-        now = self.now()
-        while self._windows and now - next(iter(self._windows.values())).since >= WINDOW:
-            self._close_oldest()
-        window = self._windows.setdefault((request.actor, outcome.error.type), _Window(now))
-        if len(self._windows) > MAX_PAIRS:
-            self._close_oldest()
-        if window.logged >= PER_MINUTE:
-            window.suppressed += 1
-            return
-        window.logged += 1
         self._log.info(
             "command_refused",
             command_id=request.command_id,
@@ -60,9 +55,27 @@ class RefusalLog:
             revision=outcome.revision,
         )
 
+    def buried(self, actor: str, reason: str, **about: str) -> None:
+        """Log a dead letter, unless there were too many like it; the actor is empty where nobody is named."""
+        if self._may_tell(("dead_letters_suppressed", actor, reason)):
+            self._log.warning("dead_letter", reason=reason, **about)
+
+    def _may_tell(self, key: _Key) -> bool:
+        now = self.now()
+        while self._windows and now - next(iter(self._windows.values())).since >= WINDOW:
+            self._close_oldest()
+        window = self._windows.setdefault(key, _Window(now))
+        if len(self._windows) > MAX_WINDOWS:
+            self._close_oldest()
+        if window.logged >= PER_MINUTE:
+            window.suppressed += 1
+            return False
+        window.logged += 1
+        return True
+
     def _close_oldest(self) -> None:
-        (actor, reason), window = next(iter(self._windows.items()))
-        del self._windows[actor, reason]
+        (event, actor, reason), window = next(iter(self._windows.items()))
+        del self._windows[event, actor, reason]
         if window.suppressed:
             # in a context of its own: the command that is worked on right now has nothing to do with it
-            Context().run(self._log.info, "refusals_suppressed", actor=actor, type=reason, suppressed=window.suppressed)
+            Context().run(self._log.info, event, actor=actor, type=reason, suppressed=window.suppressed)

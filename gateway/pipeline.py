@@ -17,7 +17,7 @@ import structlog
 
 from gateway.acks import acknowledgement
 from gateway.batch import refused
-from gateway.deadletter import dead_letter
+from gateway.deadletter import MAX_TOPIC_KEPT, dead_letter
 from gateway.errors import (
     BadEnvelope,
     Fault,
@@ -111,16 +111,16 @@ class Pipeline:
             log.exception("intake_fault", topic=delivery.topic)
             self._bury(delivery, "gateway-fault", repr(error), settle=True)
             return
-        if isinstance(request.refusal, BadEnvelope | TooLarge):
-            self._bury(delivery, request.refusal.type, request.refusal.message)
         # 2. behind the others of its device, unless its actor is too fast
         item = _Item(delivery, request, now)
         wait = parts.rate.take(request.actor, now)
         if wait:
             too_fast = TooFast(f"{request.actor} sends too fast", retry_after_ms=ceil(wait * 1_000))
             self._answer(item, Answer(refused(too_fast, request)))
-        else:
-            self._lanes.submit(request.device, item)
+            return
+        if isinstance(request.refusal, BadEnvelope | TooLarge):
+            self._bury(delivery, request.refusal.type, request.refusal.message, actor=request.actor)
+        self._lanes.submit(request.device, item)
 
     def stop(self) -> None:
         """Take no more deliveries; what was taken is finished."""
@@ -303,10 +303,9 @@ class Pipeline:
         published = self._parts.publisher.publish(topic, payload, properties=properties)
         published.add_done_callback(partial(self._published, item.delivery, item.parked))
 
-    def _bury(self, delivery: Delivery, reason: str, message: str, *, settle: bool = False) -> None:
+    def _bury(self, delivery: Delivery, reason: str, message: str, *, actor: str = "", settle: bool = False) -> None:
         """Publish a dead letter; with ``settle`` nothing else is said of the delivery, so it ends with it."""
-        self.counters["dead_letters"] += 1
-        log.warning("dead_letter", reason=reason, topic=delivery.topic, message=message)
+        self._tally.buried(actor, reason, topic=delivery.topic[:MAX_TOPIC_KEPT], message=message)
         letter = dead_letter(delivery, reason, message, self._parts.clock.now())
         published = self._parts.publisher.publish(self._parts.deadletter_topic, letter, properties=_JSON)
         if settle:

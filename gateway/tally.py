@@ -44,3 +44,8 @@ class Tally:
         else:
             self.counters[f"refused_{outcome.code}_{outcome.error.type}"] += 1
             self._refusals.refused(request, outcome)
+
+    def buried(self, actor: str, reason: str, **about: str) -> None:
+        """Take note of a dead letter; the actor is empty where the topic names none."""
+        self.counters["dead_letters"] += 1
+        self._refusals.buried(actor, reason, **about)

@@ -5,7 +5,7 @@ from structlog.testing import capture_logs
 
 from gateway.batch import refused
 from gateway.errors import NotPermitted, TooFast
-from gateway.log_limits import MAX_PAIRS, PER_MINUTE, WINDOW, RefusalLog
+from gateway.log_limits import MAX_WINDOWS, PER_MINUTE, WINDOW, RefusalLog
 from tests.support.requests import REQUEST
 
 FORBIDDEN = refused(NotPermitted("no"), REQUEST)
@@ -43,6 +43,25 @@ def test_repeated_refusals_are_left_out_and_counted_when_the_minute_is_over() ->
     assert (lines[0]["actor"], lines[0]["code"], lines[0]["type"]) == ("alice", 403, "not-permitted")
 
 
+def test_repeated_dead_letters_are_left_out_and_counted_beside_the_refusals() -> None:
+    time = Time()
+    with capture_logs() as lines:
+        refusals = RefusalLog(structlog.get_logger(), time)
+        for _ in range(PER_MINUTE + 7):
+            refusals.buried("alice", "not-permitted", topic="t")
+        refusals.refused(REQUEST, FORBIDDEN)
+        time.now = WINDOW
+        refusals.buried("bob", "not-json", topic="t")
+    assert lines[0] == {"event": "dead_letter", "log_level": "warning", "reason": "not-permitted", "topic": "t"}
+    assert [line["event"] for line in lines[PER_MINUTE - 1 :]] == [
+        "dead_letter",
+        "command_refused",
+        "dead_letters_suppressed",
+        "dead_letter",
+    ]
+    assert lines[PER_MINUTE + 1] == suppressed("alice", 7) | {"event": "dead_letters_suppressed"}
+
+
 def test_what_was_left_out_is_told_even_if_that_actor_falls_silent() -> None:
     time = Time()
     with capture_logs() as lines:
@@ -59,7 +78,7 @@ def test_what_was_left_out_is_told_even_if_there_is_no_room_to_remember_it() -> 
         refusals = RefusalLog(structlog.get_logger(), Time())
         for _ in range(PER_MINUTE + 1):
             refusals.refused(REQUEST, FORBIDDEN)
-        for number in range(MAX_PAIRS):
+        for number in range(MAX_WINDOWS):
             refusals.refused(replace(REQUEST, actor=f"actor-{number}"), FORBIDDEN)
     assert [line for line in lines if line["event"] == "refusals_suppressed"] == [suppressed("alice", 1)]
 
@@ -91,6 +110,6 @@ def test_each_actor_and_reason_has_lines_of_its_own() -> None:
 def test_memory_stays_bounded_however_many_actors_are_refused() -> None:
     with capture_logs():
         refusals = RefusalLog(structlog.get_logger(), Time())
-        for number in range(MAX_PAIRS + 10):
+        for number in range(MAX_WINDOWS + 10):
             refusals.refused(replace(REQUEST, actor=f"actor-{number}"), FORBIDDEN)
-    assert len(refusals._windows) == MAX_PAIRS
+    assert len(refusals._windows) == MAX_WINDOWS

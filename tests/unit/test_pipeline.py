@@ -2,9 +2,12 @@ import asyncio
 from collections.abc import Sequence
 
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.batch import refused
+from gateway.deadletter import MAX_TOPIC_KEPT
 from gateway.errors import LinkLost, PublishRefused, StorageFull
+from gateway.log_limits import PER_MINUTE
 from gateway.messages import Answer, Request
 from tests.support.delivery import ROOT, FakeDelivery, command
 from tests.support.pipeline_bench import ACCEPTED, Bench, accept_all, never_reached, report
@@ -110,6 +113,29 @@ async def test_who_sends_too_fast_is_deferred_with_the_time_to_wait(bench: Bench
     [deferred] = [body for _, body, _ in bench.broker.published if body["code"] == 429]
     assert deferred["retry_after_ms"] == 250
     assert first.acknowledged == second.acknowledged == 1
+
+
+async def test_what_is_sent_too_fast_is_not_judged_so_it_fills_neither_dead_letters_nor_the_log(bench: Bench) -> None:
+    with capture_logs() as lines:
+        async with bench.running(rate=4) as pipeline:
+            pipeline.accept(report())
+            pipeline.accept(command("p", "p", "report", b"?"))
+            await pipeline.drained()
+    assert sorted(bench.broker.codes()) == [201, 429]
+    assert bench.broker.letters() == []
+    assert [line for line in lines if line["event"] == "dead_letter"] == []
+
+
+async def test_however_many_dead_letters_there_are_the_log_has_a_few_and_their_number(bench: Bench) -> None:
+    with capture_logs() as lines:
+        async with bench.running() as pipeline:
+            for _ in range(50):
+                pipeline.accept(FakeDelivery(f"{ROOT}/cmd/{'x' * 9_000}"))
+            await pipeline.drained()
+    told = [line for line in lines if line["event"] == "dead_letter"]
+    assert len(told) == PER_MINUTE
+    assert max(len(line["topic"]) for line in told) == MAX_TOPIC_KEPT
+    assert bench.counters["dead_letters"] == len(bench.broker.letters()) == 50
 
 
 async def test_on_a_full_disk_the_sender_is_told_to_send_again(bench: Bench) -> None:
