@@ -93,3 +93,36 @@ LEVELS: Final = [
     "\u202epmup",
 ]
 """Topic levels; only some are names."""
+
+_FAR: Final = b"9223372036854775807"
+_BEYOND: Final = b"18446744073709551615"
+
+QUERIES: Final[dict[str, tuple[str, bytes]]] = {
+    "400 levels": ("list", b'{"filter": {"a": ' + b"[" * 400 + b"]" * 400 + b"}}"),
+    "a far revision, newest first": ("history", b'{"device": "pump", "order": "newest", "after": ' + _FAR + b"}"),
+    "a far revision": ("history", b'{"device": "pump", "after": ' + _FAR + b"}"),
+    "a revision beyond all": ("history", b'{"device": "pump", "after": ' + _BEYOND + b"}"),
+    "a far position": ("feed", b'{"after": ' + _FAR + b"}"),
+    "a position beyond all": ("feed", b'{"after": ' + _BEYOND + b"}"),
+    "a state at a far revision": ("state_at", b'{"device": "pump", "at": ' + _FAR + b"}"),
+    "a state at the beginning of time": ("state_at", b'{"device": "pump", "at": "0001-01-01T00:00:00+23:59"}'),
+    "a state at the end of time": ("state_at", b'{"device": "pump", "at": "9999-12-31T23:59:59-23:59"}'),
+    "changes from end to beginning": ("diff", b'{"device": "pump", "from": ' + _FAR + b', "to": -1}'),
+    "a history of no time": (
+        "history",
+        b'{"device": "pump", "since": "9999-12-31T23:59:59Z", "until": "0001-01-01T00:00:00Z"}',
+    ),
+    "a cursor of nothing": ("list", b'{"cursor": "W1tdLDAsImEiXQ=="}'),
+    "a cursor of an object": ("list", b'{"cursor": "e30="}'),
+    "a cursor of another kind": ("alarms", b'{"cursor": "WzIsMWU5OSwiYSJd"}'),
+    "a filter of 10,000 values": ("list", b'{"filter": {"id": {"in": [' + b"0," * 10_000 + b"0]}}}"),
+    "paths of dots": ("list", b'{"sort": "-' + b"." * 200 + b'", "fields": ["' + b"." * 256 + b'"]}'),
+    "a filter on everything": (
+        "list",
+        b'{"filter": {"reported": {"eq": {"a": [1, null]}}, "id": {"lt": 1, "gt": "a"}}}',
+    ),
+    "an id with a zero": ("outcome", b'{"command_id": "a\\u0000b"}'),
+    "a position never reached": ("get", b'{"device": "pump", "min_position": ' + _BEYOND + b', "timeout_ms": 1}'),
+    "a wait for what is there": ("feed", b'{"after": 0, "wait_ms": 30000, "limit": 1}'),
+}
+"""Queries, by what is wrong with them, or only looks wrong: name and payload."""
