@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from tests.support.raw_client import text
+
 _DEEP: Final = 30_000
 
 PAYLOADS: Final[dict[str, bytes]] = {
@@ -126,3 +128,57 @@ QUERIES: Final[dict[str, tuple[str, bytes]]] = {
     "a wait for what is there": ("feed", b'{"after": 0, "wait_ms": 30000, "limit": 1}'),
 }
 """Queries, by what is wrong with them, or only looks wrong: name and payload."""
+
+_RESPONSE_TOPIC: Final = b"\x08"
+_CORRELATION: Final = b"\x09"
+_CONTENT_TYPE: Final = b"\x03"
+_USER: Final = b"\x26"
+_EXPIRY: Final = b"\x02"
+
+PROPERTIES: Final[dict[str, bytes]] = {
+    "256 user properties": (_USER + text(b"a") + text(b"b")) * 256,
+    "257 user properties": (_USER + text(b"a") + text(b"b")) * 257,
+    "200,000 user properties": (_USER + text(b"") + text(b"")) * 200_000,
+    "4 MB in user properties": (_USER + text(b"k" * 65_535) + text(b"v" * 65_535)) * 32,
+    "a byte order mark": _USER + text("\ufeff".encode()) + text("\ufeff".encode()),
+    "a user property that is no UTF-8": _USER + text(b"\xff") + text(b"\xc0\x80"),
+    "a user property with a zero": _USER + text(b"\x00") + text(b"\x00"),
+    "a trace that is none": _USER + text(b"traceparent") + text(b"00-" + b"g" * 52),
+    "a correlation id with a line break": _USER + text(b"correlation_id") + text(b"a\nb"),
+    "empty correlation data": _CORRELATION + text(b""),
+    "long correlation data": _CORRELATION + text(b"\xff" * 65_535),
+    "correlation data with a line break": _CORRELATION + text(b"a\nb"),
+    "a content type": _CONTENT_TYPE + text(b"t" * 65_535),
+    "no response topic": _RESPONSE_TOPIC + text(b""),
+    "a long response topic": _RESPONSE_TOPIC + text(b"edge/gw1/ack/pump/" + b"a" * 65_000),
+    "a deep response topic": _RESPONSE_TOPIC + text(b"edge/gw1/ack/pump" + b"/a" * 190),
+    "a response topic of slashes": _RESPONSE_TOPIC + text(b"edge/gw1/ack/pump/" + b"/" * 30),
+    "a response topic with a wildcard": _RESPONSE_TOPIC + text(b"edge/gw1/ack/pump/#"),
+    "a response topic of the broker's": _RESPONSE_TOPIC + text(b"$SYS/broker/uptime"),
+    "somebody else's response topic": _RESPONSE_TOPIC + text(b"edge/gw1/cmd/pump/pump/report"),
+    "a response topic that is no UTF-8": _RESPONSE_TOPIC + text(b"edge/gw1/ack/pump/\xff"),
+    "a response topic with a control character": _RESPONSE_TOPIC + text(b"edge/gw1/ack/pump/\x07"),
+    "a response topic with a non-character": _RESPONSE_TOPIC + text("edge/gw1/ack/pump/\uffff".encode()),
+    "no time left": _EXPIRY + b"\x00\x00\x00\x00",
+    "all the time": _EXPIRY + b"\xff\xff\xff\xff",
+    "text that is none": b"\x01\x01",
+    "a property twice": (_CONTENT_TYPE + text(b"a")) * 2,
+    "an alias": b"\x23\x00\x01",
+}
+"""MQTT 5 properties of a PUBLISH packet, encoded, by what is wrong with them; a broker takes only some."""
+
+TOPICS: Final[dict[str, bytes]] = {
+    "no UTF-8": b"edge/gw1/cmd/pump/pump/\xff",
+    "overlong": b"edge/gw1/cmd/pump/pump/\xc0\xaf",
+    "a surrogate": b"edge/gw1/cmd/pump/pump/\xed\xa0\x80",
+    "a zero": b"edge/gw1/cmd/pump/pump/\x00",
+    "a control character": b"edge/gw1/cmd/pump/pump/\x1b[2J",
+    "a non-character": "edge/gw1/cmd/pump/pump/\uffff".encode(),
+    "a byte order mark": "edge/gw1/cmd/pump/pump/\ufeff".encode(),
+    "right to left": "edge/gw1/cmd/pump/pump/\u202etroper".encode(),
+    "beyond the basic plane": "edge/gw1/cmd/pump/pump/\U0001f600".encode(),
+    "look-alikes": "edge/gw1/cmd/pump/pump/r\u0435port".encode(),
+    "long": b"edge/gw1/cmd/pump/pump/" + b"r" * 65_000,
+    "empty levels": b"edge/gw1/cmd///",
+}
+"""Topics of commands, of which a broker takes only some."""
