@@ -158,6 +158,10 @@ class Peer:
         """Close without a word; what was sent before arrives."""
         self._writer.close()
 
+    def send_raw(self, sent: bytes) -> None:
+        """Send what need not be a packet."""
+        self._writer.write(sent)
+
     def reset(self) -> None:
         """End the connection without a word."""
         self._writer.transport.abort()
