@@ -89,11 +89,13 @@ BODIES = (
 PROPERTIES = st.builds(
     MessageProperties,
     response_topic=st.none()
-    | st.sampled_from([f"{ROOT}/ack/pump/x", f"{ROOT}/ack/pump/#", "$SYS/x", "", "a" * 70_000]),
+    | st.sampled_from([f"{ROOT}/ack/pump/x", f"{ROOT}/ack/pump/#", f"{ROOT}/ack/pump/", "$SYS/x", "", "a" * 70_000])
+    | TEXTS.map(lambda below: f"{ROOT}/ack/pump/{below}"),
     correlation_data=st.none() | st.binary(max_size=80),
     content_type=st.none() | TEXTS,
     expiry=st.none() | st.integers(0, 2**32 - 1),
     user=st.lists(st.tuples(TEXTS | st.sampled_from(["correlation_id", "traceparent"]), TEXTS), max_size=3).map(tuple),
+    complete=st.sampled_from([True, True, True, False]),
 )
 DELIVERIES = st.builds(
     lambda actor, device, name, body, properties, retain: FakeDelivery(
