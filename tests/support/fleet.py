@@ -69,7 +69,8 @@ class Fleet:
         """Wait until every event of this log has been published."""
         await self.tech.first(lambda message: message.body.get("id") == log[-1].id)
         told = {message.body["id"] for message in self.tech.received if message.topic.startswith("event/")}
-        assert told >= {event.id for event in log}
+        untold = [f"{event.position} {event.type} of {event.stream}" for event in log if event.id not in told]
+        assert not untold, f"{len(untold)} of {len(log)} events were not told: {', '.join(untold[:10])}"
 
     async def _send(self, command_at: CommandAt, device: str, stop: asyncio.Event) -> None:
         """One sender's commands for one device, a few of them under way at once."""
