@@ -1,14 +1,12 @@
 """Every known nastiness through a real broker to a real gateway, which takes no harm."""
 
 import asyncio
-import re
-from pathlib import Path
 
 from tests.support.hostile import LEVELS, PAYLOADS
+from tests.support.process_memory import MEBIBYTE, resident
 from tests.support.site import Site
 from tests.support.technician import Technician
 
-MEBIBYTE = 1024 * 1024
 ROUNDS = 8
 
 
@@ -18,10 +16,10 @@ async def test_nothing_that_is_sent_stops_the_gateway_or_goes_unanswered(own_sit
         await asyncio.gather(tech.watch("deadletter"), tech.watch("gateway/health"))
         await tech.send("pump", "pump", "register", {"model": "T-1000"})
         await _send_everything(tech)
-        before = _resident(gateway.process_id)
+        before = resident(gateway.process_id)
         for _ in range(ROUNDS):
             await _send_everything(tech)
-        assert _resident(gateway.process_id) - before < 32 * MEBIBYTE
+        assert resident(gateway.process_id) - before < 32 * MEBIBYTE
         last = await tech.send("pump", "pump", "report", {"properties": {"still": "alive"}}, wait_for="projected")
         assert last["code"] == 200
         assert (await tech.until("state/pump"))["degraded"] is False
@@ -49,11 +47,3 @@ def _answered(tech: Technician) -> int:
     acks = sum(map(len, tech.acks.values()))
     letters = [message.body for message in tech.received if message.topic == "deadletter"]
     return acks + len([letter for letter in letters if letter["reason"] == "unreadable-topic"])
-
-
-def _resident(process_id: int) -> int:
-    """Bytes of memory that a process has in use."""
-    status = Path(f"/proc/{process_id}/status").read_text()
-    found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) * 1024
