@@ -283,7 +283,9 @@ class Gateway:
         return PipelineParts(
             intake=Intake(topics, catalogue, self._access, settings.mqtt.max_payload, settings.gateway.id),
             rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
-            handler=Handler(self._storage.store, self._storage.outcomes, aggregates, encode, self._clock),
+            handler=Handler(
+                self._storage.store, self._storage.outcomes, aggregates, encode, self._clock, self._feed.begin
+            ),
             parking=self._parking,
             publisher=self._link,
             clock=self._clock,

@@ -81,6 +81,7 @@ class Feed:
         self._projected = projected
         self._saved: int | None = None
         self._cursor = ""
+        self._beginning = asyncio.Lock()
         self._connected = asyncio.Event()
         self._moved = asyncio.Event()
 
@@ -92,12 +93,22 @@ class Feed:
         """There is none."""
         self._connected.clear()
 
+    async def begin(self) -> None:
+        """Fix where it begins, unless it has; nothing is appended before: it would be taken for history, untold.
+
+        Raises:
+            StoreUnavailable: the log cannot be asked, or the cursor not be saved.
+        """
+        if self._saved is None:
+            async with self._beginning:
+                if self._saved is None:
+                    await self._begin()
+
     async def run(self) -> None:
         """Publish for ever."""
         while True:
             try:
-                if self._saved is None:
-                    await self._begin()
+                await self.begin()
                 await self._connected.wait()
                 await self._follow()
                 # the connection ended, and the link may not have said so yet: do not spin meanwhile

@@ -1,6 +1,6 @@
 """The commands of one device become answers: known? load, decide, append, remember."""
 
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -28,15 +28,24 @@ DOUBT: Final = 15.0
 """Seconds; longer than a store takes to write or drop what it was sent, and than its connection lives after a cut."""
 
 
+async def _nothing() -> None:
+    pass
+
+
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """Settles commands: answers, or raises StoreUnavailable, after which the same call may be made again."""
+    """Settles commands: answers, or raises StoreUnavailable, after which the same call may be made again.
+
+    Attributes:
+        before_append: waits for those who follow the log from its end to have begun; raises StoreUnavailable.
+    """
 
     store: EventStore
     outcomes: Outcomes
     aggregates: Aggregates
     encode: Encode
     clock: Clock
+    before_append: Callable[[], Awaitable[None]] = _nothing
     _doubts: dict[UUID, float] = field(default_factory=dict, init=False)
     """Until when (monotonic seconds) the events of a command may land whose append had no answer."""
 
@@ -84,6 +93,7 @@ class Handler:
         raise StoreUnavailable(f"{stream}: somebody else appended first, {MAX_CONFLICTS} times in a row")
 
     async def _append(self, stream: str, expected: int, batch: Batch) -> Appended:
+        await self.before_append()
         try:
             return await self.store.append(stream, expected, batch.events)
         except BaseException as error:

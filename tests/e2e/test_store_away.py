@@ -85,6 +85,17 @@ async def test_the_gateway_starts_without_its_store_and_parks(plant: Plant) -> N
     assert plant.gateway.log("event_store_back")
 
 
+async def test_what_was_parked_before_the_store_was_ever_there_is_told_in_the_feed(plant: Plant) -> None:
+    plant.store.kill()
+    plant.gateway.start()
+    async with technician(plant.broker.port) as tech:
+        await tech.watch("event/p/#")
+        await tech.publish("cmd/p/p/register", {"command_id": "r", "data": MODEL})
+        assert (await tech.ack("r", 0))["code"] == 202
+        plant.store.start()
+        await tech.first(lambda message: message.topic == "event/p/DeviceRegistered")
+
+
 async def test_parked_commands_take_effect_once_in_order_and_ahead_of_newer_ones(plant: Plant) -> None:
     plant.gateway.start()
     async with technician(plant.broker.port) as tech:

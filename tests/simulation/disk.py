@@ -20,7 +20,6 @@ class Disk:
 
     Attributes:
         parked_ever: every command that was in the inbox, by actor, device and id.
-        feed_from: the first position that a cursor was saved with.
         cache_file: the read cache as of its last flush.
     """
 
@@ -30,7 +29,6 @@ class Disk:
         self.outcomes: dict[UUID, Outcome] = {}
         self.snapshots: dict[str, Snapshot] = {}
         self.cursors: dict[str, int] = {}
-        self.feed_from = 0
         self.cache_file: bytes | None = None
         self.epoch = 0
 
@@ -184,10 +182,7 @@ class DiskCursors:
 
     async def save_cursor(self, name: str, position: int) -> None:
         def put() -> None:
-            disk = self._database.disk
-            if not disk.cursors:
-                disk.feed_from = position
-            disk.cursors[name] = position
+            self._database.disk.cursors[name] = position
 
         await self._database.write(put)
 

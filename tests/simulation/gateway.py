@@ -182,7 +182,7 @@ class Gateway:
         aggregates = Aggregates(
             store, snapshots, CODEC, capacity=limits.cached_devices, snapshot_every=limits.snapshot_every
         )
-        handler = Handler(store, outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), world)
+        handler = Handler(store, outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), world, self.feed.begin)
         parts = PipelineParts(
             intake=Intake(TOPICS, CATALOGUE, Access([OperatorRule((OPERATOR,))]), max_payload=4_096),
             rate=RateLimit(limits.rate, burst=5),

@@ -138,7 +138,7 @@ class _Course:
                 group.create_task(self._trouble(trouble))
             group.create_task(self.senders.send_all(scripts(world), world.dice.choice((0.05, 0.5, 3.0))))
         await self._settled()
-        world.faults += laws.read_side(self.gateway.cache, self.broker, self.log, self.disk.feed_from)
+        world.faults += laws.read_side(self.gateway.cache, self.broker, self.log)
         if self.gateway.failed is not None:
             world.broken(f"the gateway ended: {self.gateway.failed!r}")
 
