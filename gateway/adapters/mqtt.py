@@ -19,6 +19,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from gateway.adapters.mqtt_connection import BROKE_OFF, Connection, MqttDelivery
+from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.errors import LinkLost, StoreUnavailable
 from gateway.messages import NO_PROPERTIES, MessageProperties
 
@@ -133,6 +134,7 @@ class Link:
         self._filters = tuple(filters)
         self._events = events
         self._connection: Connection | None = None
+        self._owed = OwedPubacks()
         self._closing = asyncio.Event()
         self._closed = asyncio.Event()
 
@@ -192,7 +194,11 @@ class Link:
         # a fresh client each time: a used one would send what belongs to the connection before
         client = self._client(epoch, await asyncio.to_thread(options.tls.context) if options.tls else None)
         connection = Connection(
-            client, window=options.publish_window, on_delivery=self._events.delivery, on_live=self._use
+            client,
+            window=options.publish_window,
+            owed=self._owed,
+            on_delivery=self._events.delivery,
+            on_live=self._use,
         )
         try:
             async with client:

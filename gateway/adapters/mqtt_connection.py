@@ -19,6 +19,7 @@ from paho.mqtt.enums import MQTTErrorCode
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.adapters.mqtt_packets import MalformedPacket, Publish, pack_properties, read_publish
 from gateway.errors import LinkLost, PublishRefused
 from gateway.messages import MessageProperties
@@ -51,9 +52,9 @@ class MqttDelivery:
         self._connection = connection
 
     def acknowledge(self) -> None:
-        """Let the broker forget it, in the order of receipt; nothing happens if the connection is gone."""
+        """Let the broker forget it, in the order of receipt; if the connection is gone, when it comes again."""
         self.is_settled = True
-        self._connection.flush_acknowledgements()
+        self._connection.settled(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,7 @@ class Connection:
         client: aiomqtt.Client,
         *,
         window: int,
+        owed: OwedPubacks,
         on_delivery: Callable[[MqttDelivery], None],
         on_live: Callable[["Connection"], None],
     ) -> None:
@@ -90,6 +92,7 @@ class Connection:
         self._refusal = ""
         self._client = client
         self._window = window
+        self._owed = owed
         self._largest_packet: int | None = None
         self._on_delivery = on_delivery
         self._on_live = on_live
@@ -156,13 +159,12 @@ class Connection:
             working.cancel()
             ended.cancel()
 
-    def flush_acknowledgements(self) -> None:
-        """PUBACK what is settled, in the order of receipt [MQTT-4.6.0-2]."""
-        waiting = self._unacknowledged
-        while waiting and waiting[0].is_settled:
-            delivery = waiting.popleft()
-            if self.live:
-                self._paho.ack(delivery.packet_id, 1)
+    def settled(self, delivery: MqttDelivery) -> None:
+        """PUBACK what is settled, in the order of receipt [MQTT-4.6.0-2]; too late, it is owed."""
+        if not self.live:
+            self._owed.add(delivery.packet_id, delivery)
+        while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
+            self._paho.ack(self._unacknowledged.popleft().packet_id, 1)
 
     def end(self) -> None:
         """Let go of the connection, however far it has come, and of whatever was on its way."""
@@ -180,6 +182,10 @@ class Connection:
             _fail(message.future, lost)
         self._in_flight.clear()
         self._queued.clear()
+        for delivery in self._unacknowledged:
+            if delivery.is_settled:
+                self._owed.add(delivery.packet_id, delivery)
+        self._unacknowledged.clear()
         self._idle.set()
 
     def _note_reason(self) -> None:
@@ -219,6 +225,8 @@ class Connection:
     ) -> None:
         if not code.is_failure and not self._ended.is_set():
             self.session_present = flags.session_present
+            if not self.session_present:
+                self._owed.forget()
             self._window = min(self._window, getattr(found, "ReceiveMaximum", _NO_LIMIT))
             self._largest_packet = getattr(found, "MaximumPacketSize", None)
             # now, not when aiomqtt says so: a resumed session's messages arrive in the same read as CONNACK
@@ -253,7 +261,10 @@ class Connection:
         delivery = MqttDelivery(self, publish)
         if publish.qos:
             self._unacknowledged.append(delivery)
-        self._on_delivery(delivery)
+        if publish.qos and self._owed.take(delivery.packet_id, delivery):
+            delivery.acknowledge()
+        else:
+            self._on_delivery(delivery)
         return MQTTErrorCode.MQTT_ERR_SUCCESS
 
     def _published(

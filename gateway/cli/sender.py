@@ -17,6 +17,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.adapters.mqtt import TlsFiles
 from gateway.adapters.mqtt_connection import Connection, MqttDelivery
+from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.cli.output import note
 from gateway.errors import LinkLost, PublishRefused, SettingsError
 from gateway.messages import MessageProperties
@@ -90,7 +91,13 @@ class Sender:
     async def _settle_over_one_connection(self) -> Acknowledgement:
         arrivals: asyncio.Queue[Acknowledgement] = asyncio.Queue()
         client = self._client()
-        connection = Connection(client, window=1, on_delivery=self._reader(arrivals), on_live=lambda _connection: None)
+        connection = Connection(
+            client,
+            window=1,
+            owed=OwedPubacks(),
+            on_delivery=self._reader(arrivals),
+            on_live=lambda _connection: None,
+        )
         try:
             async with client:
                 await self._subscribe(client)

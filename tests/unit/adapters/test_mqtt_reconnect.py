@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from gateway.adapters.mqtt import TlsFiles, longest_pause
 from gateway.adapters.mqtt_connection import Connection
+from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.errors import LinkLost
 from tests.support.link_log import LinkLog, running_link
 from tests.support.scripted_broker import Kind, Peer, ScriptedBroker, read_connect
@@ -105,7 +106,7 @@ async def test_a_connack_that_comes_too_late_counts_for_nothing(broker: Scripted
 async def test_a_connection_that_was_given_up_while_it_was_made_never_stands() -> None:
     client = aiomqtt.Client("broker")
     used: list[Connection] = []
-    connection = Connection(client, window=1, on_delivery=lambda _: None, on_live=used.append)
+    connection = Connection(client, window=1, owed=OwedPubacks(), on_delivery=lambda _: None, on_live=used.append)
     connection.end()
     success = ReasonCode(PacketTypes.CONNACK, "Success")
     client._client.on_connect(client._client, None, ConnectFlags(session_present=True), success, None)  # type: ignore[misc,call-arg,arg-type]
