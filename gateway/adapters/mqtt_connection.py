@@ -161,7 +161,7 @@ class Connection:
 
     def settled(self, delivery: MqttDelivery) -> None:
         """PUBACK what is settled, in the order of receipt [MQTT-4.6.0-2]; too late, it is owed."""
-        if not self.live:
+        if not self.live and self._owed.debtor is self:
             self._owed.add(delivery.packet_id, delivery)
         while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
             self._paho.ack(self._unacknowledged.popleft().packet_id, 1)
@@ -225,6 +225,7 @@ class Connection:
     ) -> None:
         if not code.is_failure and not self._ended.is_set():
             self.session_present = flags.session_present
+            self._owed.debtor = self
             if not self.session_present:
                 self._owed.forget()
             self._window = min(self._window, getattr(found, "ReceiveMaximum", _NO_LIMIT))

@@ -9,9 +9,15 @@ from gateway.ports import Delivery
 
 
 class OwedPubacks:
-    """Of one session, over all its connections."""
+    """Of one session, over all its connections.
+
+    Attributes:
+        debtor: the newest connection. What an older one settles comes too late: it has been brought again, perhaps
+            acknowledged, and its packet id given anew.
+    """
 
     def __init__(self) -> None:
+        self.debtor: object = None
         self._owed: dict[int, tuple[str, bytes]] = {}
 
     def add(self, packet_id: int, delivery: Delivery) -> None:

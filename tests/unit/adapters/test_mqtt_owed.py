@@ -76,3 +76,15 @@ async def test_a_delivery_that_was_never_settled_is_handled_again(broker: Script
         await peer.greet(session=True)
         peer.deliver(5, "cmd/a", b"one", dup=True)
         assert len(await log.until_delivered(2)) == 2
+
+
+async def test_what_is_settled_when_it_has_come_again_already_is_not_owed(broker: ScriptedBroker) -> None:
+    async with running_link(broker.port) as log:
+        for number in range(3):
+            peer = await broker.connection()
+            await peer.greet(session=number > 0)
+            peer.deliver(5, "cmd/a", b"one", dup=number > 0)
+            deliveries = await log.until_delivered(number + 1)
+            if number == 1:
+                deliveries[0].acknowledge()
+            peer.reset()
