@@ -102,6 +102,7 @@ async def test_an_actor_whose_answers_are_denied_does_not_keep_others_from_their
     rules.chmod(0o644)
     settings = {"allow_anonymous": "false", "password_file": str(passwords), "acl_file": str(rules)}
     async with _at(tmp_path, settings, {"mqtt": USER}) as (broker, gateway):
+        await _until(lambda: gateway.log("link_connected"))
         async with Client("127.0.0.1", broker.port, username="alice", password="secret") as client:
             await _register(client, "mute")
         # some brokers hang up over such an answer, and bring the command again
