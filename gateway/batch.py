@@ -39,6 +39,11 @@ class _Draft:
     outcome: Outcome
     events: Sequence[NewEvent] = ()
 
+    @property
+    def is_memorable(self) -> bool:
+        """Whether only our own memory can give this verdict again."""
+        return not self.events and self.request.sender_gave_id and self.outcome.retry_after_ms is None
+
 
 class Batch:
     """Collects verdicts, and the events to append for them.
@@ -65,6 +70,7 @@ class Batch:
         self._now = now
         self._doubtful = doubtful
         self._drafts: dict[UUID, _Draft] = {}
+        self._premise: UUID | None = None
         self._rehearsed: dict[UUID, Outcome] = {}
 
     def add(self, request: Request) -> None:
@@ -79,22 +85,24 @@ class Batch:
         """Of the commands that the events are of."""
         return [key for key, draft in self._drafts.items() if draft.events]
 
-    def settle(self, appended: Appended | None) -> Sequence[Verdict]:
-        """Take note of what the append says; returns the verdicts that nothing but our own memory can give again."""
+    @property
+    def verdicts(self) -> Sequence[Verdict]:
+        """What to remember: the log alone would not tell it."""
+        return [
+            Verdict(request.key, request.command_id, request.actor, request.device, request.name, draft.outcome)
+            for request, draft in ((draft.request, draft) for draft in self._drafts.values())
+            if draft.is_memorable
+        ]
+
+    def settle(self, appended: Appended | None) -> None:
+        """Take note of what the append says."""
         at = 0
-        to_remember: list[Verdict] = []
         for key, draft in self._drafts.items():
-            request, outcome = draft.request, draft.outcome
+            outcome = draft.outcome
             if draft.events and appended is not None:
                 at += len(draft.events)
                 outcome = replace(outcome, position=appended.positions[at - 1], persisted_at=appended.recorded_at)
-            elif request.sender_gave_id and outcome.retry_after_ms is None:
-                outcome = replace(outcome, persisted_at=self._now)
-                to_remember.append(
-                    Verdict(key, request.command_id, request.actor, request.device, request.name, outcome)
-                )
             self._outcomes[key] = outcome
-        return to_remember
 
     def answer(self, request: Request) -> Answer:
         """What this copy is told, once the batch is settled."""
@@ -112,12 +120,21 @@ class Batch:
             decided = self._decide(request)
         except Refusal as refusal:
             refusal.__traceback__ = None  # through this very request it would keep itself alive
-            return _Draft(request, refused(refusal, request, self._revision))
-        events = self._encode(decided, request)
+            return self._without_events(request, refused(refusal, request, self._revision))
         outcome = self._accepted(request, decided)
+        if not decided:
+            return self._without_events(request, outcome)
+        events = self._encode(decided, request)
         self._advance(decided)
         self.events += events
+        self._premise = request.key
         return _Draft(request, outcome, events)
+
+    def _without_events(self, request: Request, outcome: Outcome) -> _Draft:
+        draft = _Draft(request, outcome)
+        if draft.is_memorable:
+            draft = _Draft(request, replace(outcome, persisted_at=self._now, premise=self._premise))
+        return draft
 
     def _rehearse(self, request: Request) -> Outcome:
         """The outcome that the command would have, with the events themselves and without any effect."""

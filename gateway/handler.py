@@ -1,6 +1,6 @@
 """The commands of one device become answers: known? load, decide, append, remember."""
 
-from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
@@ -13,16 +13,13 @@ from gateway.batch import Batch, Encode
 from gateway.domain.catalogue import stream_of
 from gateway.domain.decider import Decider
 from gateway.errors import StoreUnavailable, WrongExpectedRevision
-from gateway.messages import Aggregate, Answer, Appended, Request, Verdict
+from gateway.messages import Aggregate, Answer, Appended, Outcome, Request
 from gateway.ports import Clock, EventStore, Outcomes
 
 log = structlog.get_logger()
 
 MAX_CONFLICTS: Final = 8
 """How often a batch is decided again because somebody else appended first."""
-
-MAX_OWED: Final = 1_000
-"""How many verdicts are kept at hand while the disk does not take them; their senders may never ask again."""
 
 DOUBT: Final = 15.0
 """Seconds; longer than a store takes to write or drop what it was sent, and than its connection lives after a cut."""
@@ -49,9 +46,6 @@ class Handler:
     _doubts: dict[UUID, float] = field(default_factory=dict, init=False)
     """Until when (monotonic seconds) the events of a command may land whose append had no answer."""
 
-    _owed: dict[UUID, Verdict] = field(default_factory=dict, init=False)
-    """Verdicts that are not remembered yet. Others of their batch may have taken effect: they are not decided again."""
-
     async def handle(self, requests: Sequence[Request]) -> list[Answer]:
         """Settle the commands of one device in this order, in one write where possible; an answer for each.
 
@@ -69,14 +63,15 @@ class Handler:
         for _ in range(MAX_CONFLICTS):
             # 1. what was settled before keeps its outcome; asked after loading, so that nothing lies between the two
             aggregate = await self.aggregates.load(decider, stream) if decider is not None else Aggregate(None)
-            known = await self.outcomes.find(stream, aggregate.revision, keys) if keys else {}
-            owed = [self._owed[key] for key in keys if key in self._owed and key not in known]
-            known = {**{verdict.key: verdict.outcome for verdict in owed}, **known}
+            known = await self._known(stream, aggregate.revision, keys) if keys else {}
             # 2. decide the others, in order
             batch = Batch(decider, aggregate, known, self.encode, self.clock.now(), self._doubtful())
             for request in requests:
                 batch.add(request)
-            # 3. append: from here on the accepted ones are durable
+            # 3. remember what leaves no event: later, it would be decided anew behind those whose events are appended
+            if verdicts := batch.verdicts:
+                await self.outcomes.remember(verdicts)
+            # 4. append: from here on the accepted ones are durable
             appended = None
             if decider is not None and batch.events:
                 try:
@@ -85,12 +80,20 @@ class Handler:
                     log.info("append_conflict", stream=stream, expected=conflict.expected, actual=conflict.actual)
                     continue
                 await self.aggregates.advance(decider, stream, batch.aggregate, batch.events[-1].id)
-            # 4. remember the others: a verdict that leaves no event must not be another one next time
-            if to_remember := [*owed, *batch.settle(appended)]:
-                await self._remember(to_remember)
+            batch.settle(appended)
             # 5. answer each copy
             return [batch.answer(request) for request in requests]
         raise StoreUnavailable(f"{stream}: somebody else appended first, {MAX_CONFLICTS} times in a row")
+
+    async def _known(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+        """The outcomes that hold: of a verdict that was remembered before the append, its premise is in the log."""
+        known = await self.outcomes.find(stream, revision, keys)
+        premises = {outcome.premise for outcome in known.values() if outcome.premise is not None}
+        if not premises:
+            return known
+        found = {**await self.outcomes.find(stream, revision, list(premises - known.keys())), **known}
+        in_log = {key for key in premises if key in found and found[key].events}
+        return {key: known[key] for key in known if known[key].premise is None or known[key].premise in in_log}
 
     async def _append(self, stream: str, expected: int, batch: Batch) -> Appended:
         await self.before_append()
@@ -102,14 +105,6 @@ class Handler:
             if not isinstance(error, WrongExpectedRevision):
                 self._doubts.update(dict.fromkeys(batch.keys, self.clock.monotonic() + DOUBT))
             raise
-
-    async def _remember(self, verdicts: Sequence[Verdict]) -> None:
-        self._owed.update((verdict.key, verdict) for verdict in verdicts)
-        while len(self._owed) > MAX_OWED:
-            del self._owed[next(iter(self._owed))]
-        await self.outcomes.remember(verdicts)
-        for verdict in verdicts:
-            self._owed.pop(verdict.key, None)
 
     def _doubtful(self) -> Container[UUID]:
         """The commands whose events may still land in the log."""

@@ -213,6 +213,7 @@ class Outcome:
         position: of the command's last event in the log.
         persisted_at: when its events or the verdict itself became durable, UTC.
         retry_after_ms: set on a transient verdict, which is never remembered.
+        premise: key of a command before it, whose events were not in the log yet; the verdict holds only if they are.
     """
 
     code: int
@@ -224,6 +225,7 @@ class Outcome:
     error: ErrorDetail | None = None
     persisted_at: datetime | None = None
     retry_after_ms: int | None = None
+    premise: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,11 +139,12 @@ class Outcomes(Protocol):
 
         No event of this stream up to this revision is overlooked: who decides on the state as of it, and appends
         behind it, gives no command a second effect. ``NO_STREAM`` and any name where the commands concern no stream.
+        Whether a verdict's premise holds is for the caller to find out.
         """
         ...
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
-        """Keep verdicts that left no events in the log; durable on return. The first one for a command stays.
+        """Keep verdicts that left no events in the log; durable on return, in the place of older ones.
 
         Accepted commands need not be told: their events are the memory.
         """

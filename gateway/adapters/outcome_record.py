@@ -25,6 +25,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
         "error": error and (error.type, error.message, error.field, error.value),
         "persisted_at": outcome.persisted_at and outcome.persisted_at.isoformat(),
         "retry_after_ms": outcome.retry_after_ms,
+        "premise": outcome.premise and outcome.premise.hex,
     }
     return to_json({name: value for name, value in document.items() if value is not None})
 
@@ -32,7 +33,7 @@ def encode_outcome(outcome: Outcome) -> bytes:
 def decode_outcome(record: bytes) -> Outcome:
     """The outcome that :func:`encode_outcome` wrote."""
     document: dict[str, Any] = from_json(record)
-    error, persisted_at = document.get("error"), document.get("persisted_at")
+    error, persisted_at, premise = document.get("error"), document.get("persisted_at"), document.get("premise")
     return Outcome(
         code=document["code"],
         digest=bytes.fromhex(document["digest"]),
@@ -43,4 +44,5 @@ def decode_outcome(record: bytes) -> Outcome:
         error=error and ErrorDetail(*error),
         persisted_at=persisted_at and datetime.fromisoformat(persisted_at),
         retry_after_ms=document.get("retry_after_ms"),
+        premise=premise and UUID(premise),
     )

@@ -57,7 +57,7 @@ class SqliteOutcomes:
         )
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
-        """Keep verdicts that left no events in the log; durable on return. The first one for a command stays.
+        """Keep verdicts that left no events in the log; durable on return, in the place of older ones.
 
         Raises:
             StoreUnavailable: the disk does not let it.
@@ -76,7 +76,7 @@ class SqliteOutcomes:
         ]
         await self._database.writer.call(
             lambda connection: connection.executemany(
-                "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows
+                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", rows
             )
         )
 

@@ -87,12 +87,12 @@ async def test_a_remembered_outcome_is_found_exactly_as_it_was(memory: Memory) -
     assert dict(await memory.find([key_of("c1")])) == {verdict.key: verdict.outcome}
 
 
-async def test_the_first_outcome_of_a_command_stays(memory: Memory) -> None:
+async def test_the_newest_verdict_on_a_command_counts(memory: Memory) -> None:
     await memory.outcomes.remember([refused("c1", code=422)])
     await memory.outcomes.remember([refused("c1", code=404), refused("c2", code=404)])
 
     found = await memory.find([key_of("c1"), key_of("c2")])
-    assert [found[key_of("c1")].code, found[key_of("c2")].code] == [422, 404]
+    assert [found[key_of("c1")].code, found[key_of("c2")].code] == [404, 404]
 
 
 async def test_the_outcome_of_an_accepted_command_is_rebuilt_from_its_events(memory: Memory) -> None:

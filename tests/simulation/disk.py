@@ -150,7 +150,7 @@ class DiskVerdicts:
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
         def insert() -> None:
             for verdict in verdicts:
-                self._rows.setdefault(verdict.key, verdict.outcome)
+                self._rows[verdict.key] = verdict.outcome
 
         await self._database.write(insert)
 

@@ -28,7 +28,7 @@ class MemoryOutcomes:
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
         for verdict in verdicts:
-            self.remembered.setdefault(verdict.key, verdict.outcome)
+            self.remembered[verdict.key] = verdict.outcome
 
     async def prune(self, before: datetime) -> int:
         old = [key for key, outcome in self.remembered.items() if outcome.received_at < before]

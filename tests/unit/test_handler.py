@@ -1,8 +1,9 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -15,13 +16,14 @@ from gateway.domain.decider import Context, Role
 from gateway.errors import StorageFull, StoreUnavailable
 from gateway.handler import DOUBT, Handler
 from gateway.intake import Intake
-from gateway.messages import Answer, Appended, NewEvent, Request, Snapshot, Verdict
+from gateway.messages import Answer, Appended, NewEvent, Outcome, Request, Snapshot, Verdict
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, command
 from tests.support.fixed_clock import FixedClock
 from tests.support.memory_outcomes import MemoryOutcomes
 from tests.support.memory_store import MemorySnapshots, MemoryStore
 
+HOT = {"code": "hot", "severity": "info"}
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = Catalogue(DECIDERS)
 CODEC = EventCodec(CATALOGUE)
@@ -42,6 +44,21 @@ class Bench:
         """Forget all that is not in a store."""
         aggregates = Aggregates(self.store, self.snapshots, CODEC, capacity=10, snapshot_every=5)
         self.handler = Handler(self.store, self.outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), self.clock)
+
+    async def die_appending(self, requests: Sequence[Request]) -> None:
+        """Be killed before these commands' events are appended, but after everything that comes before that."""
+
+        class Killed(MemoryStore):
+            async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+                raise StoreUnavailable(f"killed before {len(events)} events of {stream} behind {expected}")
+
+        store, self.store = self.store, Killed()
+        self.store.events = store.events
+        self.restart()
+        with pytest.raises(StoreUnavailable):
+            await self.handler.handle(requests)
+        self.store = store
+        self.restart()
 
     def request(self, name: str, command_id: str | None = None, *, actor: str = "p", **data: Any) -> Request:
         envelope = data.pop("envelope", {})
@@ -99,7 +116,7 @@ async def test_each_command_of_a_batch_is_told_its_own_position(bench: Bench) ->
     assert [event.type for event in answers[1].outcome.events] == ["DeviceConnected", "FirmwareChanged"]
 
 
-async def test_a_verdict_that_the_disk_did_not_take_is_not_decided_again_on_a_later_state(bench: Bench) -> None:
+async def test_nothing_is_appended_behind_a_verdict_that_the_disk_did_not_take(bench: Bench) -> None:
     class FullDisk(MemoryOutcomes):
         full = True
 
@@ -117,11 +134,40 @@ async def test_a_verdict_that_the_disk_did_not_take_is_not_decided_again_on_a_la
     ]
     with pytest.raises(StorageFull):
         await bench.handler.handle(batch)
+    assert await bench.types() == ["DeviceRegistered"]
     disk.full = False
     assert codes(await bench.handler.handle(batch)) == [204, 200]
     assert await bench.types() == ["DeviceRegistered", "AlarmRaised"]
     bench.restart()
     assert codes(await bench.handler.handle(batch)) == [204, 200]
+
+
+async def test_a_verdict_stands_when_the_gateway_was_killed_before_the_append_behind_it(bench: Bench) -> None:
+    await bench.send("register", "c0", model="T")
+    clear, warn = bench.request("clear-alarm", "c1", code="hot"), bench.request("raise-alarm", "c2", **HOT)
+    await bench.die_appending([clear, warn])
+    assert codes(await bench.handler.handle([warn])) == [200]
+    assert codes(await bench.handler.handle([clear])) == [204]
+    assert await bench.types() == ["DeviceRegistered", "AlarmRaised"]
+
+
+async def test_a_verdict_falls_with_the_events_that_it_was_given_on(bench: Bench) -> None:
+    await bench.send("register", "c0", model="T")
+    first, again = (bench.request("raise-alarm", command_id, **HOT) for command_id in ("c1", "c2"))
+    await bench.die_appending([first, again])
+    assert list(bench.outcomes.remembered) == [again.key]
+    assert codes(await bench.handler.handle([again, first])) == [200, 204]
+    bench.restart()
+    assert codes(await bench.handler.handle([first, again])) == [204, 200]
+
+
+async def test_a_verdict_stands_with_the_events_that_it_was_given_on(bench: Bench) -> None:
+    await bench.send("register", "c0", model="T")
+    first, again = (bench.request("raise-alarm", command_id, **HOT) for command_id in ("c1", "c2"))
+    assert codes(await bench.handler.handle([first, again])) == [200, 204]
+    await bench.send("clear-alarm", "c3", code="hot")
+    bench.restart()
+    assert codes(await bench.handler.handle([again])) == [204]
 
 
 @pytest.mark.parametrize("restarted", [False, True])
@@ -204,6 +250,20 @@ async def test_a_command_that_expired_while_it_waited_is_refused(bench: Bench) -
     request = bench.request("register", "c1", model="T", envelope=expiry)
     bench.clock.advance(timedelta(seconds=2))
     assert codes(await bench.handler.handle([request])) == [410]
+
+
+async def test_a_copy_that_has_expired_is_looked_up_in_the_stream_where_its_effect_may_stand(bench: Bench) -> None:
+    class Index(MemoryOutcomes):
+        async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+            return await super().find(stream, revision, keys) if stream else {}
+
+    bench.outcomes = Index(bench.store)
+    bench.restart()
+    body = {"command_id": "c1", "data": {"model": "T"}, "expires_at": (NOW + timedelta(seconds=1)).isoformat()}
+    for code in (201, 201):
+        request = INTAKE.read_command(command("p", "p", "register", body), bench.clock.now())
+        assert codes(await bench.handler.handle([request])) == [code]
+        bench.clock.advance(timedelta(seconds=2))
 
 
 @pytest.mark.parametrize(("waited", "code"), [(2, 201), (DOUBT + 1, 410)])
