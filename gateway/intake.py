@@ -114,7 +114,7 @@ class Intake:
             expires_at = received_at + timedelta(seconds=properties.expiry)
         command = decider = role = None
         if refusal is None:
-            refusal = _excessive(properties) or misdirected or _too_late(delivery, expires_at, received_at)
+            refusal = _excessive(properties) or misdirected or _retained(delivery)
         if refusal is None:
             try:
                 command, decider, role = self._command(topic, content)
@@ -215,11 +215,9 @@ def _excessive(properties: MessageProperties) -> Refusal | None:
     return None if properties.complete else TooLarge("there are more MQTT properties than the gateway reads")
 
 
-def _too_late(delivery: Delivery, expires_at: datetime | None, now: datetime) -> Refusal | None:
+def _retained(delivery: Delivery) -> Refusal | None:
     if delivery.retain:
         return Gone("published as retained: it would run again at every restart", type="retained")
-    if expires_at is not None and expires_at <= now:
-        return Gone(f"expired at {expires_at.isoformat()}")
     return None
 
 

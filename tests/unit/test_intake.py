@@ -217,9 +217,11 @@ def test_a_retained_command_is_refused() -> None:
     assert refusal(command("p", "p", "register", {"model": "T"}, retain=True)) == (410, "retained")
 
 
-def test_an_expired_command_is_refused() -> None:
-    body = {"data": {"model": "T"}, "expires_at": "2026-03-01T12:00:00Z"}
-    assert refusal(command("p", "p", "register", body)) == (410, "expired")
+def test_an_expired_command_is_not_refused_before_anybody_has_looked_whether_it_took_effect() -> None:
+    body = {"data": {"model": "T"}, "expires_at": "2026-03-01T11:59:00Z"}
+    request = read(command("p", "p", "register", body))
+    assert request.refusal is None
+    assert request.expires_at == NOW - timedelta(minutes=1)
 
 
 def test_a_response_topic_in_the_actors_own_subtree_is_used() -> None:
