@@ -143,6 +143,7 @@ class Broker:
         """A client takes its session over; whether there was one."""
         if self._wire is not None:
             self._wire.close_broker_side()
+            self._wire.cut()  # a CONNECT that a dead gateway has sent may come behind that of the next one
         self._wire, self._deliver = wire, deliver
         present = self.session is not None
         if self.session is None:

@@ -1,7 +1,7 @@
 """What goes wrong in a run, and when: drawn before it begins. Each run has a few kinds of trouble, not all of them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Final
 
@@ -67,7 +67,16 @@ def drawn(dice: Random, limits: Limits) -> list[Trouble]:
         for kind in chosen
         for _ in range(dice.randint(1, 12 if kind == "somebody else appends" else 3))
     ]
-    return sorted(troubles, key=lambda trouble: trouble.at)
+    return sorted((_on_top_of(troubles, trouble, dice) for trouble in troubles), key=lambda trouble: trouble.at)
+
+
+def _on_top_of(troubles: list[Trouble], trouble: Trouble, dice: Random) -> Trouble:
+    """What is over in a moment often comes while something else goes wrong: much is under way then."""
+    others = [other for other in troubles if other.lasts]
+    if trouble.lasts or not others or dice.random() < 0.5:
+        return trouble
+    other = dice.choice(others)
+    return replace(trouble, at=other.at + dice.uniform(0, min(other.lasts, 2.0)))
 
 
 def _at_once(_dice: Random) -> float:

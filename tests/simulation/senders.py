@@ -145,7 +145,7 @@ class Senders:
 def scripts(world: World) -> list[list[Command]]:
     """For each actor and device its commands, in order."""
     dice = world.dice
-    devices = [f"pump-{number}" for number in range(1, dice.randint(2, 4))]
+    devices = [f"pump-{number}" for number in range(1, world.limits.devices + 1)]
     made = []
     for device in devices:
         made += [
@@ -180,7 +180,9 @@ def _command(world: World, actor: str, device: str, number: int, wish: tuple[str
     match dice.choices(("", "expires", "dry", "revision", "projected"), (70, 15, 4, 4, 7))[0]:
         case "expires":
             # between the first copy and the last: an expiry is in the bytes, so each copy has the same
-            extras["expires_at"] = (world.now() + timedelta(seconds=dice.uniform(0.2, 30))).isoformat()
+            extras["expires_at"] = (
+                world.now() + timedelta(seconds=dice.uniform(0.2, dice.choice((3, 8, 30))))
+            ).isoformat()
         case "dry":
             extras["dry_run"] = True
         case "revision":

@@ -35,6 +35,7 @@ class Limits:
     """How large things are in this run: small, so that limits are met."""
 
     embedded: bool
+    devices: int
     receive_maximum: int
     broker_queue: int
     patience: float
@@ -51,6 +52,7 @@ class Limits:
         roomy = dice.random() < 0.7
         return cls(
             embedded=dice.random() < 0.4,
+            devices=dice.randint(1, 3),
             receive_maximum=dice.choice((3, 8, 20)),
             broker_queue=dice.choice((8, 100, 1_000)),
             patience=dice.choice((0.3, 1.0, 2.0)),
