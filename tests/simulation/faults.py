@@ -59,9 +59,11 @@ def drawn(dice: Random, limits: Limits) -> list[Trouble]:
     """The troubles of a run, in order."""
     kinds = [kind for kind in (*_LASTING, *_MOMENTS) if not (limits.embedded and kind in _REMOTE_ONLY)]
     chosen = dice.sample(kinds, dice.randint(0, 4))
-    # a kill on its own tells little: what matters is what it comes on top of
+    # on their own they tell little: what matters is what they come on top of
     if dice.random() < 0.5:
         chosen.append("gateway is killed")
+    if dice.random() < 0.2:
+        chosen.append("session is lost")
     troubles = [
         Trouble(dice.uniform(0.1, CALM_AFTER * dice.choice((0.1, 0.3, 0.7))), kind, _LASTING.get(kind, _at_once)(dice))
         for kind in chosen
