@@ -39,6 +39,7 @@ from gateway.feed import Feed
 from gateway.figures import Figures
 from gateway.handler import Handler
 from gateway.health import Health
+from gateway.homeassistant import BIRTH, Discovery
 from gateway.intake import Intake
 from gateway.outage_watch import OutageWatch
 from gateway.outages import OutageLedger
@@ -180,8 +181,18 @@ class Gateway:
         codec = EventCodec(catalogue)
         self._projector = Projector(store, Projection(cache, catalogue, codec), self._clock)
         events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
-        self._link = Link(link_options(settings.mqtt, found.client_id), (topics.commands, topics.queries), events)
-        self._retained = Retained(self._link, cache, catalogue, topics, ready=self._projector.caught_up)
+        self._discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
+        announced = settings.homeassistant.enabled
+        filters = [topics.commands, topics.queries, *([self._discovery.birth_topic] if announced else [])]
+        self._link = Link(link_options(settings.mqtt, found.client_id), filters, events)
+        self._retained = Retained(
+            self._link,
+            cache,
+            catalogue,
+            topics,
+            ready=self._projector.caught_up,
+            announce=self._discovery if announced else None,
+        )
         self._projector.listeners.append(self._retained.projected)
         self._feed = Feed(
             store, self._cursors, self._link, catalogue=catalogue, topics=topics, projected=self._projector.at
@@ -322,6 +333,12 @@ class Gateway:
     def _deliver(self, delivery: Any) -> None:  # noqa: ANN401 - the link is built before the pipeline
         if self._topics.is_query(delivery.topic):
             self._queries.accept(delivery)
+        elif delivery.topic == self._discovery.birth_topic:
+            # also where it is not enabled any more: the broker goes on delivering it to our session
+            delivery.acknowledge()
+            # what is retained came with a connection, which sends everything anyway
+            if delivery.payload == BIRTH and not delivery.retain and self._settings.homeassistant.enabled:
+                self._retained.send_again()
         else:
             self._pipeline.accept(delivery)
 

@@ -1,7 +1,7 @@
-"""Retained state and configuration: what the broker keeps is a function of the read cache, sent again when in doubt."""
+"""Retained state, configuration, discovery: what the broker keeps comes from the read cache, again when in doubt."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import orjson
@@ -9,7 +9,7 @@ import structlog
 
 from gateway.codec import StateCodec
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.decider import Decider
+from gateway.domain.decider import Decider, Document
 from gateway.errors import PublishRefused
 from gateway.messages import MessageProperties
 from gateway.ports import Publisher, ReadModel
@@ -27,6 +27,10 @@ _GONE: Final = b""
 Target = tuple[Decider[Any], str]
 
 
+Announce = Callable[[Decider[Any], Document], tuple[str, bytes] | None]
+"""Writes the retained message by which others find a device: topic and payload, empty where it is gone."""
+
+
 class Retained:
     """Publishes each device's newest document, and never an older one after it.
 
@@ -35,14 +39,24 @@ class Retained:
             that the broker keeps.
     """
 
-    def __init__(
-        self, publisher: Publisher, cache: ReadModel, catalogue: Catalogue, topics: Topics, *, ready: asyncio.Event
+    def __init__(  # noqa: PLR0913 - each is one thing that it stands between
+        self,
+        publisher: Publisher,
+        cache: ReadModel,
+        catalogue: Catalogue,
+        topics: Topics,
+        *,
+        ready: asyncio.Event,
+        announce: Announce | None = None,
     ) -> None:
         self.ready = ready
         self._publisher = publisher
         self._cache = cache
         self._catalogue = catalogue
         self._topics = topics
+        self._announce = announce
+        # what was announced on this connection, in short: it is long, and hardly ever changes with the state
+        self._announced: dict[str, int] = {}
         # changed devices go before those that are only sent again; both are conflated, in the order of the first change
         self._changed: dict[tuple[str, str], Target] = {}
         self._again: dict[tuple[str, str], Target] = {}
@@ -64,12 +78,17 @@ class Retained:
 
     def connected(self) -> None:
         """The broker may have lost what it kept: everything is sent again, in the background."""
+        self._refused.clear()
+        self.send_again()
+        self._connected.set()
+
+    def send_again(self) -> None:
+        """Somebody wants to be told everything, in the background."""
+        self._announced.clear()
         for decider in self._catalogue:
             for document in self._cache.documents(decider.collection):
                 device = str(document["id"])
                 self._again[decider.category, device] = decider, device
-        self._refused.clear()
-        self._connected.set()
         self._work.set()
 
     def lost(self) -> None:
@@ -109,7 +128,9 @@ class Retained:
         state = StateCodec.of(decider).from_document(document)
         gone = decider.is_retired(state)
         encoded = self._cache.encoded(decider.collection, device) or _GONE
-        sent = {"state": self._publish(self._topics.state(device), _GONE if gone else encoded)}
+        # first: whoever finds a device by it looks at the state then, and must not look at one that is gone
+        sent = self._announcement(decider, document)
+        sent["state"] = self._publish(self._topics.state(device), _GONE if gone else encoded)
         desired = decider.desired(state)
         if desired is not None:
             payload = orjson.dumps(desired) if desired and not gone else _GONE
@@ -118,6 +139,16 @@ class Retained:
         settled.add_done_callback(
             lambda done: self._sent(device, zip(sent, done.result(), strict=True) if not done.cancelled() else ())
         )
+
+    def _announcement(self, decider: Decider[Any], document: Document) -> "dict[str, asyncio.Future[None]]":
+        message = self._announce(decider, document) if self._announce is not None else None
+        if message is None:
+            return {}
+        topic, payload = message
+        if self._announced.get(topic) == hash(payload):
+            return {}
+        self._announced[topic] = hash(payload)
+        return {"discovery": self._publish(topic, payload)}
 
     def _publish(self, topic: str, payload: bytes) -> "asyncio.Future[None]":
         return self._publisher.publish(topic, payload, retain=True, properties=_JSON)

@@ -161,6 +161,15 @@ class ReadModelSettings(Section):
     flush_interval: float = Field(30.0, gt=0, description="Seconds between two writes of the cache, if it changed")
 
 
+class HomeAssistantSettings(Section):
+    """The table ``[homeassistant]``."""
+
+    enabled: bool = Field(default=False, description="Whether devices appear in Home Assistant by themselves")
+    prefix: Annotated[str, AfterValidator(_root), Field(min_length=1)] = Field(
+        "homeassistant", description="Of its discovery topics, as it is set there"
+    )
+
+
 class HealthSettings(Section):
     """The table ``[health]``."""
 
@@ -196,6 +205,7 @@ class Settings(Section):
     event_store: EventStoreSettings = EventStoreSettings()
     limits: LimitSettings = LimitSettings()
     readmodel: ReadModelSettings = ReadModelSettings()
+    homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     health: HealthSettings = HealthSettings()
     outages: OutageSettings = OutageSettings()
     log: LogSettings = LogSettings()
