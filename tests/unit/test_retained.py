@@ -13,7 +13,7 @@ from gateway.adapters.tinydb_cache import ReadCache
 from gateway.codec import EventCodec
 from gateway.domain import device_events as events
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.decider import Event
+from gateway.domain.decider import Decider, Document, Event
 from gateway.domain.device import DEVICE
 from gateway.errors import LinkLost, PublishRefused
 from gateway.messages import RecordedEvent
@@ -31,13 +31,15 @@ TOPICS = Topics("edge/gw1")
 class Bench:
     """Events go in at one end, retained messages come out at the other."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, announces: bool = False) -> None:
         self.publisher = RecordingPublisher()
         cache = ReadCache(directory / "readmodel.json", "log")
         self.projection = Projection(cache, CATALOGUE, CODEC)
         self.ready = asyncio.Event()
         self.ready.set()
-        self.retained = Retained(self.publisher, cache, CATALOGUE, TOPICS, ready=self.ready)
+        self.retained = Retained(
+            self.publisher, cache, CATALOGUE, TOPICS, ready=self.ready, announce=_announce if announces else None
+        )
 
     def happen(self, device: str, *happened: Event) -> None:
         document = self.projection.cache.get("devices", device)
@@ -63,6 +65,16 @@ class Bench:
         finally:
             task.cancel()
             await asyncio.wait([task])
+
+
+def _announce(_decider: Decider[Any], document: Document) -> tuple[str, bytes]:
+    gone = document["status"] == "decommissioned"
+    return f"find/{document['id']}", b"" if gone else str(document["firmware"]).encode()
+
+
+@pytest.fixture
+async def announcing(tmp_path: Path) -> Bench:
+    return Bench(tmp_path, announces=True)
 
 
 @pytest.fixture
@@ -228,3 +240,40 @@ async def test_refusals_are_told_once_for_each_kind_of_message_and_connection(be
                 bench.publisher.published.clear()
                 await settled()
     assert [line["kind"] for line in lines] == ["state", "config"] * 2
+
+
+async def test_a_device_is_announced_before_its_state_and_again_only_when_something_changes(announcing: Bench) -> None:
+    async with announcing.running():
+        announcing.retained.connected()
+        for happened in (REGISTERED, CONNECTED, events.FirmwareChanged(at=NOW, firmware="2")):
+            announcing.happen("p", happened)
+            await settled()
+    state = TOPICS.state("p")
+    assert announcing.publisher.topics() == ["find/p", state, state, "find/p", state]
+    assert announcing.publisher.payloads("find/p") == [b"None", b"2"]
+    assert all(message.retain for message in announcing.publisher.published)
+
+
+async def test_an_announcement_is_removed_before_the_state_is(announcing: Bench) -> None:
+    async with announcing.running():
+        announcing.retained.connected()
+        announcing.happen("p", REGISTERED, DECOMMISSIONED)
+        await settled()
+    assert announcing.publisher.topics() == ["find/p", TOPICS.state("p")]
+    assert announcing.publisher.payloads("find/p") == [b""]
+
+
+@pytest.mark.parametrize("why", ["a new connection", "somebody asks"])
+async def test_everything_is_announced_again(announcing: Bench, why: str) -> None:
+    async with announcing.running():
+        announcing.happen("p", REGISTERED)
+        announcing.retained.connected()
+        await settled()
+        announcing.publisher.published.clear()
+        if why == "a new connection":
+            announcing.retained.lost()
+            announcing.retained.connected()
+        else:
+            announcing.retained.send_again()
+        await settled()
+    assert announcing.publisher.topics() == ["find/p", TOPICS.state("p")]
