@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,6 +33,7 @@ from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, open_cache
 from gateway.aggregates import Aggregates
 from gateway.broker import link_options
 from gateway.codec import EventCodec
+from gateway.custom_projection import CustomProjection
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.outages import GATEWAY
 from gateway.errors import StoreUnavailable, TimedOut
@@ -54,7 +56,7 @@ from gateway.queries.table import Queries
 from gateway.rate import RateLimit
 from gateway.retained import Retained
 from gateway.schema import gateway_info
-from gateway.settings import Settings, load_catalogue
+from gateway.settings import Settings, load_catalogue, load_projections
 from gateway.storage import Storage, open_storage
 from gateway.topics import Topics
 
@@ -108,7 +110,7 @@ async def run(settings: Settings, stop: asyncio.Event, rebuild: asyncio.Event) -
         StateError: the state directory or the database cannot be used.
         StoreUnavailable: the disk does not let the database be opened.
     """
-    catalogue = load_catalogue(settings.domain)
+    catalogue, custom = load_catalogue(settings.domain), load_projections(settings.readmodel)
     last_alive = await asyncio.to_thread(last_sign_of_life, settings.gateway.state_dir)
     with claim_state_dir(settings.gateway.state_dir) as state_dir:
         async with (
@@ -117,7 +119,7 @@ async def run(settings: Settings, stop: asyncio.Event, rebuild: asyncio.Event) -
             asyncio.TaskGroup() as group,
         ):
             found = await _find(settings, database, storage, state_dir, last_alive)
-            gateway = Gateway(settings, catalogue, database, storage, found, group)
+            gateway = Gateway(settings, catalogue, custom, database, storage, found, group)
             log.info("gateway_started", gateway=settings.gateway.id, version=__version__, state_dir=str(state_dir))
             await gateway.run(stop, rebuild)
             log.info("gateway_stopped", gateway=settings.gateway.id)
@@ -159,6 +161,7 @@ class Gateway:
         self,
         settings: Settings,
         catalogue: Catalogue,
+        custom: Sequence[CustomProjection],
         database: Database,
         storage: Storage,
         found: _Found,
@@ -179,7 +182,7 @@ class Gateway:
         store = storage.store
         self._topics = topics = Topics(settings.root)
         codec = EventCodec(catalogue)
-        self._projector = Projector(store, Projection(cache, catalogue, codec), self._clock)
+        self._projector = Projector(store, Projection(cache, catalogue, codec, custom=custom), self._clock)
         events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
         self._discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
         announced = settings.homeassistant.enabled
@@ -223,6 +226,7 @@ class Gateway:
                 storage.figures,
                 self._parking,
                 self._projector,
+                cache,
                 self._feed,
                 self._retained,
                 self._pipeline,

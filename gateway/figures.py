@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import __version__
+from gateway.custom_projection import custom_figures
 from gateway.feed import Feed
 from gateway.outages import OutageLedger
 from gateway.parking import Parking
 from gateway.pipeline import Pipeline
-from gateway.ports import EventStore
+from gateway.ports import EventStore, ReadModel
 from gateway.projector import Projector
 from gateway.retained import Retained
 
@@ -29,6 +30,7 @@ class Figures:
     store_figures: Callable[[], dict[str, Any]]
     parking: Parking
     projector: Projector
+    cache: ReadModel
     feed: Feed
     retained: Retained
     pipeline: Pipeline
@@ -38,6 +40,7 @@ class Figures:
     def __call__(self) -> dict[str, Any]:
         """All figures."""
         head, parking = self.store.newest, self.parking
+        custom = custom_figures(self.cache)
         return {
             "gateway": self.gateway,
             "version": __version__,
@@ -54,6 +57,7 @@ class Figures:
                 "position": self.projector.position,
                 "lag": max(head - self.projector.position, 0),
                 "rebuilding": not self.projector.caught_up.is_set(),
+                **({"projections": custom} if custom else {}),
             },
             "feed": {"position": self.feed.position, "lag": max(head - self.feed.position, 0)},
             "retained": {"waiting": self.retained.waiting},

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from gateway.codec import EventCodec, StateCodec
+from gateway.custom_projection import CustomProjection, CustomProjections, Failure
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document
 from gateway.messages import Mark, RecordedEvent
@@ -43,7 +44,15 @@ class Projection:
         capacity: how many states are kept in memory; the others are read back from their documents.
     """
 
-    def __init__(self, cache: ReadModel, catalogue: Catalogue, codec: EventCodec, *, capacity: int = 10_000) -> None:
+    def __init__(
+        self,
+        cache: ReadModel,
+        catalogue: Catalogue,
+        codec: EventCodec,
+        *,
+        custom: Sequence[CustomProjection] = (),
+        capacity: int = 10_000,
+    ) -> None:
         """Begin where the cache stands.
 
         Raises:
@@ -57,6 +66,9 @@ class Projection:
         self._catalogue = catalogue
         self._codec = codec
         self._states: OrderedDict[str, Any] = OrderedDict()
+        self._custom = CustomProjections(cache, catalogue, codec, custom)
+        if not cache.position:
+            self._custom.begin()
 
     def apply(self, events: Sequence[RecordedEvent]) -> Touched:
         """Fold events that follow the cache's position; each document is written once, however many concern it."""
@@ -74,6 +86,8 @@ class Projection:
         for stream, fold in folds.items():
             self._write(fold)
             self._remember(stream, fold.state)
+        if not self._custom.is_empty:
+            self._custom.apply(events)
         if events:
             self.cache.advance(events[-1].position, Mark.of(events[-1]))
         return [(fold.decider, fold.device) for fold in folds.values()]
@@ -88,10 +102,20 @@ class Projection:
             return False
         return all(isinstance(row.get("count"), int) for row in self.cache.documents(COUNTS))
 
+    def is_as_configured(self) -> bool:
+        """Whether the cache has what the settings want in it."""
+        return self._custom.is_current()
+
+    def take_failures(self) -> Sequence[Failure]:
+        """What projections of one's own have done wrong since the last call."""
+        failures, self._custom.failures = self._custom.failures, []
+        return failures
+
     def clear(self, log_id: str | None = None) -> None:
         """Start again with nothing, from now on of this log if one is named."""
         self._states.clear()
         self.cache.clear(log_id)
+        self._custom.begin()
 
     def _begin(self, decider: Decider[Any], device: str, first: RecordedEvent) -> _Fold:
         state, degraded = decider.initial, False

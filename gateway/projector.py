@@ -78,6 +78,11 @@ class Projector:
         if not await asyncio.to_thread(self._projection.is_readable):
             log.warning("read_cache_dropped", reason="a document in it cannot be read back")
             self._projection.clear()
+        if not self._projection.is_as_configured():
+            log.warning(
+                "read_cache_dropped", reason="the settings name other projections than it has, or other versions"
+            )
+            self._projection.clear()
         while True:
             following = asyncio.create_task(self._follow(), name="projector following")
             rebuild = asyncio.create_task(self._rebuild.wait(), name="projector rebuild")
@@ -143,6 +148,9 @@ class Projector:
 
     def _fold(self, batch: Sequence[RecordedEvent]) -> None:
         touched = self._projection.apply(batch)
+        for failure in self._projection.take_failures():
+            told = {"projection": failure.name, "device": failure.device, "position": failure.position}
+            log.error("projection_failed", **told, exc_info=failure.error)
         while self._waiting and self._waiting[0][0] <= self.position:
             _, _, future = heapq.heappop(self._waiting)
             if not future.done():

@@ -3,16 +3,19 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from gateway.custom_projection import CustomProjection
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider
 from gateway.domain.outages import GATEWAY
 from gateway.errors import SettingsError
 from gateway.ids import is_name
+
+T = TypeVar("T")
 
 
 def _name(value: str) -> str:
@@ -158,6 +161,9 @@ class LimitSettings(Section):
 class ReadModelSettings(Section):
     """The table ``[readmodel]``."""
 
+    projections: tuple[str, ...] = Field(
+        (), strict=False, description="module:attribute, one projection of one's own or several"
+    )
     flush_interval: float = Field(30.0, gt=0, description="Seconds between two writes of the cache, if it changed")
 
 
@@ -236,16 +242,34 @@ def load_deciders(names: Sequence[str]) -> list[Decider[Any]]:
     Raises:
         SettingsError: one of them cannot be imported, or is no decider.
     """
-    found: list[Decider[Any]] = []
+    return _imported("domain.deciders", names, Decider, "decider")
+
+
+def load_projections(settings: ReadModelSettings) -> list[CustomProjection]:
+    """The projections of one's own that the settings name.
+
+    Raises:
+        SettingsError: one cannot be imported, or two of them have one name.
+    """
+    found = _imported("readmodel.projections", settings.projections, CustomProjection, "projection")
+    names = [one.name for one in found]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise SettingsError(f"readmodel.projections: {', '.join(twice)} is there twice")
+    return found
+
+
+def _imported(key: str, names: Sequence[str], wanted: type[T], kind: str) -> list[T]:
+    """The objects that these ``module:attribute`` names stand for, each one or a sequence of them."""
+    found: list[T] = []
     for name in names:
         module, _, attribute = name.partition(":")
         try:
             value = getattr(import_module(module), attribute)
         except Exception as error:  # somebody else's module may raise anything
             reason = f"{type(error).__name__}: {error}"
-            raise SettingsError(f"domain.deciders: {name} cannot be imported: {reason}") from error
+            raise SettingsError(f"{key}: {name} cannot be imported: {reason}") from error
         several = value if isinstance(value, Sequence) else (value,)
-        if not several or not all(isinstance(one, Decider) for one in several):
-            raise SettingsError(f"domain.deciders: {name} is no decider")
+        if not several or not all(isinstance(one, wanted) for one in several):
+            raise SettingsError(f"{key}: {name} is no {kind}")
         found += several
     return found

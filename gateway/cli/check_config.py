@@ -31,11 +31,12 @@ def execute(options: Namespace) -> Exit:
     """
     import asyncio
 
-    from gateway.settings import load_catalogue
+    from gateway.settings import load_catalogue, load_projections
     from gateway.settings_loader import load_settings
 
     loaded = load_settings(options.config)
     catalogue = load_catalogue(loaded.settings.domain)
+    load_projections(loaded.settings.readmodel)
     if loaded.settings.event_store.url:
         asyncio.run(_check_client(loaded.settings.event_store, catalogue))
     for warning in loaded.warnings:

@@ -10,10 +10,11 @@ from gateway.adapters.sqlite import DATABASE_FILE
 from gateway.adapters.sqlite_reader import SqliteReader, open_read_only
 from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, UnusableCacheError
 from gateway.codec import EventCodec
+from gateway.custom_projection import CustomProjection
 from gateway.domain.catalogue import Catalogue
 from gateway.messages import NO_STREAM, Mark, RecordedEvent, Verdict
 from gateway.projection import Projection
-from gateway.settings import load_catalogue
+from gateway.settings import load_catalogue, load_projections
 from gateway.settings_loader import load_settings
 
 _PAGE: Final = 1_000
@@ -51,6 +52,7 @@ class ReadSide:
     Attributes:
         gateway: name of the gateway.
         own: its own database.
+        custom: the projections that the settings name.
     """
 
     gateway: str
@@ -58,6 +60,7 @@ class ReadSide:
     state_dir: Path
     catalogue: Catalogue
     log: Log
+    custom: Sequence[CustomProjection] = ()
 
     def current_cache(self) -> ReadCache:
         """The read cache as of the newest event: the running gateway writes its file only now and then."""
@@ -78,6 +81,8 @@ class ReadSide:
         cache.load()
         if cache.log_id != self.log.log_id or not self._has(cache):
             raise UnusableCacheError("it belongs to another log")
+        if not self._projection(cache).is_as_configured():
+            raise UnusableCacheError("it has other projections than the settings name, or other versions")
         return cache
 
     def _has(self, cache: ReadCache) -> bool:
@@ -93,12 +98,15 @@ class ReadSide:
 
     def fold(self, cache: ReadCache, until: int, progress: Callable[[int], None] = lambda _position: None) -> None:
         """Fold what the cache lacks into it, up to this position; tell the position after each page."""
-        projection = Projection(cache, self.catalogue, EventCodec(self.catalogue))
+        projection = self._projection(cache)
         while cache.position < until and (page := self.log.read_all(after=cache.position, limit=_PAGE)):
             projection.apply([event for event in page if event.position <= until])
             progress(cache.position)
             if page[-1].position > until:
                 break
+
+    def _projection(self, cache: ReadCache) -> Projection:
+        return Projection(cache, self.catalogue, EventCodec(self.catalogue), custom=self.custom)
 
 
 @contextmanager
@@ -112,12 +120,12 @@ def open_read_side(config: Path | None) -> Iterator[ReadSide]:
     """
     settings = load_settings(config).settings
     gateway, state_dir = settings.gateway.id, settings.gateway.state_dir
-    catalogue = load_catalogue(settings.domain)
+    catalogue, custom = load_catalogue(settings.domain), load_projections(settings.readmodel)
     with open_read_only(state_dir / DATABASE_FILE) as own:
         if not settings.event_store.url:
-            yield ReadSide(gateway, own, state_dir, catalogue, own)
+            yield ReadSide(gateway, own, state_dir, catalogue, own, custom)
             return
         from gateway.cli.remote_log import open_log
 
         with open_log(settings.event_store, catalogue, own) as log:
-            yield ReadSide(gateway, own, state_dir, catalogue, log)
+            yield ReadSide(gateway, own, state_dir, catalogue, log, custom)

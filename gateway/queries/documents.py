@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 
+from gateway.custom_projection import PROJECTIONS, failure_of, table_of
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Document
 from gateway.errors import Invalid, NotFound
@@ -50,20 +51,26 @@ class DocumentQueries:
         Raises:
             NotFound: there is none.
         """
-        for decider in self.catalogue:
-            document = self.cache.get(decider.collection, query.device)
+        decided = [decider.collection for decider in self.catalogue]
+        for table in decided if query.projection is None else [self._table_of(query.projection)]:
+            document = self.cache.get(table, query.device)
             if document is not None:
                 return Result(document)
-        raise NotFound(f"there is no device {query.device}")
+        if query.projection is None:
+            raise NotFound(f"there is no device {query.device}")
+        raise NotFound(f"{query.projection} has no document of {query.device}", type="no-document")
 
     async def list(self, query: List, allowed: Allowed) -> Result:
         """The documents of the devices that match, sorted.
 
         Raises:
             Invalid: filter or cursor cannot be used.
+            NotFound: there is no such projection.
         """
+        if query.projection is not None:
+            return await self._page([self._table_of(query.projection)], query, allowed, _id_of)
         collections = [decider.collection for decider in self.catalogue if decider.collection != self.own]
-        return await self._page(collections, query, allowed, lambda document: str(document["id"]))
+        return await self._page(collections, query, allowed, _id_of)
 
     async def alarms(self, query: Alarms, allowed: Allowed) -> Result:
         """The active alarms that match, by device and code.
@@ -82,6 +89,14 @@ class DocumentQueries:
             facets = counted.setdefault(str(row["collection"]), {})
             facets.setdefault(str(row["facet"]), {})[str(row["value"])] = row["count"]
         return Result(counted)
+
+    def _table_of(self, projection: str) -> str:
+        if self.cache.get(PROJECTIONS, projection) is None:
+            raise NotFound(f"there is no projection {projection}", type="unknown-projection", field="projection")
+        if (failure := failure_of(self.cache, projection)) is not None:
+            reason = f"{projection} has failed at position {failure['position']}: {failure['error']}"
+            raise NotFound(reason, type="projection-failed", field="projection")
+        return table_of(projection)
 
     async def _page(
         self, tables: Iterable[str], query: List, allowed: Allowed, device_of: Callable[[Document], str]
@@ -103,6 +118,10 @@ class DocumentQueries:
         shown = [(_selected(document, query.fields), _write_cursor(key)) async for key, document in _in_turns(page)]
         items, place = fitting(shown, query.limit)
         return Result(items, {"cursor": place} if place is not None else None)
+
+
+def _id_of(document: Document) -> str:
+    return str(document["id"])
 
 
 async def _in_turns(items: Sequence[T]) -> AsyncIterator[T]:

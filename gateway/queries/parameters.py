@@ -29,15 +29,20 @@ class Parameters(BaseModel):
     timeout_ms: int = Field(5_000, ge=0, le=MAX_WAIT_MS, description="At most so long; then code 408")
 
 
+ProjectionName = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", description="Its documents, not the states")]
+
+
 class Get(Parameters):
     """The document of one device."""
 
     device: Name
+    projection: ProjectionName | None = None
 
 
 class List(Parameters):
     """The documents of many devices."""
 
+    projection: ProjectionName | None = None
     filter: dict[Path, JsonValue] = Field({}, description="Conditions by dotted path, all of which must hold")
     sort: Path = Field("id", description="Dotted path; with a minus in front, the other way round")
     fields: Annotated[list[Path], Field(max_length=64)] | None = Field(None, description="Only these, and the id")

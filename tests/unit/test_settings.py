@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.domain.device import DEVICE
 from gateway.errors import SettingsError
-from gateway.settings import OperatorSettings, Settings, load_deciders
+from gateway.settings import OperatorSettings, ReadModelSettings, Settings, load_deciders, load_projections
 from gateway.settings_loader import Loaded, load_settings
 
 SAMPLE = Path(__file__).parents[2] / "config" / "gateway.toml"
@@ -328,6 +328,45 @@ def test_a_module_of_deciders_that_is_broken_or_empty_is_told(
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(SettingsError, match=rf"^domain\.deciders: {module}:DECIDERS "):
         load_deciders([f"{module}:DECIDERS"])
+
+
+PROJECTIONS = """
+from gateway.custom_projection import CustomProjection
+A, B = (CustomProjection(name, version=1, project=lambda document, told: document) for name in "ab")
+BOTH = (A, B)
+"""
+
+
+@pytest.fixture
+def projections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "projections_ab.py").write_text(PROJECTIONS)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("projections")
+@pytest.mark.parametrize("names", [("projections_ab:A", "projections_ab:B"), ("projections_ab:BOTH",)], ids=len)
+def test_projections_are_loaded_by_name_one_or_several(names: tuple[str, ...]) -> None:
+    assert [one.name for one in load_projections(ReadModelSettings(projections=names))] == ["a", "b"]
+
+
+@pytest.mark.usefixtures("projections")
+@pytest.mark.parametrize(
+    ("names", "told"),
+    [
+        (("projections_ab:A", "projections_ab:BOTH"), "a is there twice"),
+        (("projections_ab:C",), "projections_ab:C cannot be imported: AttributeError"),
+        (("gateway.domain:DECIDERS",), "gateway.domain:DECIDERS is no projection"),
+    ],
+    ids=["twice", "not there", "a decider"],
+)
+def test_projections_that_cannot_be_used_are_told(names: tuple[str, ...], told: str) -> None:
+    with pytest.raises(SettingsError, match=f"^readmodel.projections: {told}"):
+        load_projections(ReadModelSettings(projections=names))
+
+
+@pytest.mark.parametrize("prefix", ["", "home/+", "a//b", "#"])
+def test_the_prefix_of_home_assistant_must_be_plain_levels(prefix: str) -> None:
+    assert len(errors(None, GATEWAY_HOMEASSISTANT__PREFIX=prefix)) == 1
 
 
 def fields(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
