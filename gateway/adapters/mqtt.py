@@ -249,9 +249,9 @@ class Link:
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         # retainAsPublished: without it a retained command would look like any other
         wanted = [(one, SubscribeOptions(qos=1, retainAsPublished=True)) for one in self._filters]
-        for code in await client.subscribe(wanted):
+        for one, code in zip(self._filters, await client.subscribe(wanted), strict=False):
             if getattr(code, "is_failure", False):
-                raise LinkLost(f"the broker denies the subscription: {code}")
+                raise LinkLost(f"the broker denies the subscription to {one}: {code}")
 
     async def _pause(self, error: Exception, attempt: int) -> None:
         """Tell what is wrong, and wait before the next attempt."""

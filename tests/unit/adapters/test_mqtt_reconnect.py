@@ -119,7 +119,7 @@ async def test_a_denied_subscription_is_a_loss(broker: ScriptedBroker) -> None:
         await peer.next(Kind.CONNECT)
         peer.connack()
         peer.suback(await peer.next(Kind.SUBSCRIBE), NOT_AUTHORIZED)
-        assert "denies the subscription: Not authorized" in await log.until_lost()
+        assert "denies the subscription to cmd/#: Not authorized" in await log.until_lost()
         await (await broker.connection()).greet()
         assert (await log.until_connected()).epoch == 2
 
