@@ -14,7 +14,7 @@ import orjson
 
 from gateway import __version__
 from gateway.domain.decider import Decider, Document
-from gateway.domain.device import DEVICE
+from gateway.domain.device_state import DeviceState
 from gateway.topics import Topics
 
 MOST_PROPERTIES: Final = 128
@@ -71,7 +71,7 @@ class Discovery:
 
     def __call__(self, decider: Decider[Any], document: Document) -> tuple[str, bytes] | None:
         """Topic and payload of the retained message on a device, empty where it is gone; only devices have one."""
-        if decider.collection != DEVICE.collection:
+        if decider.state_type is not DeviceState:
             return None
         device = str(document["id"])
         key = f"{_topic_safe(self.gateway)}__{_topic_safe(device)}"

@@ -97,6 +97,12 @@ async def test_the_same_events_give_the_same_documents_however_they_are_batched(
     assert one.documents()["p"]["seen"] == [["p", ""], *[["p", "list"]] * 3]
 
 
+async def test_a_document_has_the_id_of_its_device_whatever_the_function_says(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, CustomProjection("count", 1, lambda _document, _told: {"id": "q"}))
+    bench.happen("device-p", REGISTERED)
+    assert bench.documents() == {"p": {"id": "p"}}
+
+
 async def test_what_a_function_does_to_a_document_that_it_was_given_changes_nothing(tmp_path: Path) -> None:
     def vandal(document: Document | None, told: ProjectedEvent) -> Document | None:
         if document is not None and isinstance(told.event, events.DeviceConnected):

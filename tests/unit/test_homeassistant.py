@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -7,11 +8,12 @@ from pydantic import JsonValue
 
 from gateway.codec import StateCodec
 from gateway.domain import device_events as events
-from gateway.domain.decider import Document, Event
+from gateway.domain.decider import Decider, Document, Event
 from gateway.domain.device import DEVICE
 from gateway.domain.outages import GATEWAY
 from gateway.homeassistant import MOST_PROPERTIES, Discovery
 from gateway.topics import Topics
+from tests.support.counter_decider import COUNTER
 from tests.support.home_assistant import UNAVAILABLE, UNKNOWN, HomeAssistant
 from tests.support.requests import NOW
 
@@ -37,13 +39,18 @@ class House:
         self.home.hear(TOPICS.status, orjson.dumps({"state": state}))
 
     def happen(self, *happened: Event) -> None:
-        self.history += happened
+        document = self.announce(*happened)
         state = DEVICE.fold(self.history)
-        document: Document = {"id": self.device, **StateCodec.of(DEVICE).to_document(state)}
+        self.home.hear(TOPICS.state(self.device), b"" if DEVICE.is_retired(state) else orjson.dumps(document))
+
+    def announce(self, *happened: Event) -> Document:
+        """As happen, but the new state is still on its way."""
+        self.history += happened
+        document: Document = {"id": self.device, **StateCodec.of(DEVICE).to_document(DEVICE.fold(self.history))}
         message = DISCOVERY(DEVICE, document)
         assert message is not None
         self.home.hear(*message)
-        self.home.hear(TOPICS.state(self.device), b"" if DEVICE.is_retired(state) else orjson.dumps(document))
+        return document
 
     def report(self, **properties: JsonValue) -> None:
         self.happen(events.PropertiesReported(at=NOW, properties=properties))
@@ -124,6 +131,11 @@ def test_a_value_that_changes_is_shown_anew(house: House) -> None:
     house.report(rpm=900, open=True)
     house.report(rpm=12.5, open=False)
     assert [house.show("reported.rpm"), house.show("flag.open")] == ["12.5", "off"]
+
+
+def test_a_value_is_unknown_until_its_first_state_comes(house: House) -> None:
+    house.announce(events.PropertiesReported(at=NOW, properties={"rpm": 900, "open": True, "mode": "auto"}))
+    assert [house.show(id) for id in house.properties] == [UNKNOWN] * 3
 
 
 def test_arrays_and_objects_do_not_appear(house: House) -> None:
@@ -240,5 +252,8 @@ def test_a_decommissioned_device_disappears_and_comes_back_when_it_is_recommissi
     assert house.properties == {"reported.rpm": "sensor"}
 
 
-def test_what_is_no_device_does_not_appear() -> None:
-    assert DISCOVERY(GATEWAY, {"id": "gw1"}) is None
+@pytest.mark.parametrize(
+    "decider", [GATEWAY, replace(COUNTER, collection=DEVICE.collection)], ids=["gateway", "counter"]
+)
+def test_what_is_no_device_does_not_appear(decider: Decider[Any]) -> None:
+    assert DISCOVERY(decider, {"id": "gw1"}) is None
