@@ -53,6 +53,7 @@ from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.table import Queries
+from gateway.queries.trace import TraceQueries
 from gateway.rate import RateLimit
 from gateway.retained import Retained
 from gateway.schema import gateway_info
@@ -317,6 +318,7 @@ class Gateway:
         queries = Queries(
             DocumentQueries(self._cache, catalogue, GATEWAY.collection),
             HistoryQueries(self._storage.store, catalogue, codec, projector.at),
+            TraceQueries(self._storage.store, catalogue, self._storage.outcomes),
             self._storage.outcomes,
             settings.gateway.id,
             self._ledger.told,

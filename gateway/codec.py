@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
+from uuid import UUID
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
@@ -126,15 +127,31 @@ def follows(event: RecordedEvent, events: Sequence[RecordedEvent]) -> bool:
     return event.id == event_id(actor, _device_of(events[0]), command_id, len(events))
 
 
-def verdict_of(events: Sequence[RecordedEvent], command_id: str) -> Verdict | None:
-    """The verdict on the command with this id that caused these events; ``None`` if it did not cause the first."""
+def verdict_of(events: Sequence[RecordedEvent], command_id: str | None = None) -> Verdict | None:
+    """The verdict on the command that caused these events.
+
+    Args:
+        events: all that stand side by side as its own.
+        command_id: of the command; by default the one that the first event names.
+
+    Returns:
+        The verdict; ``None`` if this command did not cause the first of them.
+    """
     first = events[0]
     metadata, device = read_metadata(first), _device_of(first)
     actor = str(metadata.get("actor"))
+    if command_id is None:
+        command_id = str(metadata.get("command_id"))
     # of a command's events, the first one carries its key; others with a like id may be another command's
     if first.id != event_id(actor, device, command_id, 0):
         return None
     return Verdict(first.id, command_id, actor, device, str(metadata.get("command")), outcome_of(events))
+
+
+def command_key(event: RecordedEvent) -> UUID:
+    """The key of the command that caused an event; of an event that no command caused, one that nothing has."""
+    metadata = read_metadata(event)
+    return event_id(str(metadata.get("actor")), _device_of(event), str(metadata.get("command_id")), 0)
 
 
 def _device_of(event: RecordedEvent) -> str:

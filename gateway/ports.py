@@ -156,10 +156,14 @@ class Outcomes(Protocol):
 
 
 class OutcomeSearch(Outcomes, Protocol):
-    """The memory of outcomes, where it can be asked by the sender's id alone."""
+    """The memory of outcomes, where it can be asked by the sender's id alone, and by what a command caused."""
 
     async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
         """The verdicts on the commands that carry this id, whoever sent them and for whichever device, oldest first."""
+        ...
+
+    async def find_by_event_id(self, id: UUID) -> Verdict | None:
+        """The verdict on the command that caused this event, or that would have caused it first: its own key."""
         ...
 
 

@@ -10,7 +10,7 @@ import structlog
 
 from gateway.adapters.event_index import EventIndex, Place
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
-from gateway.codec import follows, outcome_of, verdict_of
+from gateway.codec import command_key, follows, outcome_of, verdict_of
 from gateway.errors import StoreUnavailable
 from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
@@ -110,6 +110,23 @@ class IndexedOutcomes:
             if events and (verdict := verdict_of(events, command_id)) is not None:
                 verdicts.setdefault(verdict.key, verdict)
         return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
+
+    async def find_by_event_id(self, id: UUID) -> Verdict | None:
+        """The verdict on the command that caused this event, or whose key it is.
+
+        Raises:
+            StoreUnavailable: the store or the disk does not let it read.
+        """
+        events = await self._events_with(id)
+        if events and (key := command_key(events[0])) != id:
+            events = await self._events_with(key)
+        return verdict_of(events) if events else await self._others.find_by_event_id(id)
+
+    async def _events_with(self, id: UUID) -> list[RecordedEvent]:
+        """This event, and those behind it that the same command caused; none where the index does not have it."""
+        place = (await self._index.locate([id])).get(id)
+        events = await events_at(self._store, place) if place is not None else []
+        return events if events and events[0].id == id else []
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
         """Keep verdicts that left no events in the log; durable on return.

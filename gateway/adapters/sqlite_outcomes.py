@@ -56,6 +56,14 @@ class SqliteOutcomes:
             lambda connection: SqliteReader(connection).find_by_command_id(command_id, limit=limit)
         )
 
+    async def find_by_event_id(self, id: UUID) -> Verdict | None:
+        """The verdict on the command that caused this event, or whose key it is.
+
+        Raises:
+            StoreUnavailable: the disk does not let it read.
+        """
+        return await self._database.reader.call(lambda connection: SqliteReader(connection).find_by_event_id(id))
+
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
         """Keep verdicts that left no events in the log; durable on return, in the place of older ones.
 

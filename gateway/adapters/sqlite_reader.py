@@ -14,7 +14,7 @@ from uuid import UUID
 
 from gateway.adapters.outcome_record import decode_outcome
 from gateway.adapters.sqlite_file import connect_bystander, last_position
-from gateway.codec import follows, verdict_of
+from gateway.codec import command_key, follows, verdict_of
 from gateway.errors import StateError
 from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM, PendingOutage, RecordedEvent, Verdict
@@ -27,6 +27,8 @@ _EVENT: Final = """
     SELECT position, name, revision, recorded_at, event_id, type, data, metadata
     FROM events JOIN streams ON streams.id = events.stream
 """
+
+_OUTCOME: Final = "SELECT key, command_id, actor, device, command, outcome FROM outcomes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +83,23 @@ class SqliteReader:
         Of at most ``limit`` events and as many remembered outcomes, by time of receipt.
         """
         low, high = (bound.bytes for bound in event_id_range(command_id))
-        rows = self.connection.execute(
-            "SELECT key, command_id, actor, device, command, outcome FROM outcomes"
-            " WHERE key BETWEEN ? AND ? AND command_id = ? LIMIT ?",
-            (low, high, command_id, limit),
-        ).fetchall()
-        verdicts = [
-            Verdict(UUID(bytes=key), same_id, actor, device, command, decode_outcome(record))
-            for key, same_id, actor, device, command, record in rows
-        ]
+        verdicts = self._remembered(
+            "WHERE key BETWEEN ? AND ? AND command_id = ? LIMIT ?", (low, high, command_id, limit)
+        )
         for event in self._events("WHERE event_id BETWEEN ? AND ? LIMIT ?", (low, high, limit)):
             verdict = verdict_of(self._events_of_command(event), command_id)
             if verdict is not None:
                 verdicts.append(verdict)
         return sorted(verdicts, key=lambda verdict: verdict.outcome.received_at)
+
+    def find_by_event_id(self, id: UUID) -> Verdict | None:
+        """The verdict on the command that caused this event, or whose key it is."""
+        for verdict in self._remembered("WHERE key = ?", (id.bytes,)):
+            return verdict
+        for event in self._events("WHERE event_id = ?", (id.bytes,)):
+            for first in self._events("WHERE event_id = ?", (command_key(event).bytes,)):
+                return verdict_of(self._events_of_command(first))
+        return None
 
     def indexed_between(self, low: UUID, high: UUID, *, limit: int = 100) -> list[tuple[str, int]]:
         """Stream and revision of the indexed events of a log elsewhere whose ids lie in this range."""
@@ -108,6 +113,14 @@ class SqliteReader:
         """Position up to which the events of a log elsewhere are indexed."""
         row = self.connection.execute("SELECT value FROM identity WHERE name = 'index_position'").fetchone()
         return int(row[0]) if row is not None else 0
+
+    def _remembered(self, condition: str, values: Sequence[object]) -> list[Verdict]:
+        return [
+            Verdict(UUID(bytes=key), command_id, actor, device, command, decode_outcome(record))
+            for key, command_id, actor, device, command, record in self.connection.execute(
+                f"{_OUTCOME} {condition}", values
+            ).fetchall()
+        ]
 
     def _events(self, condition: str, values: Sequence[object]) -> list[RecordedEvent]:
         return [_recorded(row) for row in self.connection.execute(f"{_EVENT} {condition}", values).fetchall()]

@@ -1,12 +1,14 @@
 """What each query takes."""
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
+from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from gateway.domain.decider import Timestamp
 from gateway.ids import MAX_COMMAND_ID, NAME
+from gateway.intake import CorrelationId
 
 MAX_PAGE = 500
 MAX_WAIT_MS = 30_000
@@ -16,8 +18,12 @@ MAX_PLACE = 2**63 - 1
 Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", description="Id of the device")]
 Path = Annotated[str, Field(min_length=1, max_length=256)]
 Cursor = Annotated[str, Field(max_length=1_024, description="`next` of the page before")]
+CommandId = Annotated[str, Field(min_length=1, max_length=MAX_COMMAND_ID)]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE, description="Most items of a page")]
 Revision = Annotated[int, Field(ge=-1, le=MAX_PLACE)]
+
+STARTS: Final = ("command_id", "event_id", "correlation_id")
+"""What a trace starts from, one of them."""
 
 
 class Parameters(BaseModel):
@@ -98,7 +104,29 @@ class Diff(Parameters):
 class OutcomeOf(Parameters):
     """What became of a command id."""
 
-    command_id: Annotated[str, Field(min_length=1, max_length=MAX_COMMAND_ID)]
+    command_id: CommandId
+
+
+class Trace(Parameters):
+    """What caused what: commands, each with the events that it caused."""
+
+    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": [name]} for name in STARTS]})
+
+    command_id: CommandId | None = None
+    event_id: UUID | None = None
+    correlation_id: CorrelationId | None = None
+    actor: Name | None = Field(None, description="Only commands that he sent")
+    device: Name | None = Field(None, description="Only commands for this device")
+    after: int | None = Field(
+        None, ge=0, le=MAX_PLACE, description="Of a correlation id: look at events with a higher position only"
+    )
+    limit: PageSize = 50
+
+    @model_validator(mode="after")
+    def _has_one_start(self) -> Self:
+        if sum(getattr(self, name) is not None for name in STARTS) != 1:
+            raise ValueError(f"needs one of {', '.join(STARTS)}")
+        return self
 
 
 class Outages(Parameters):
@@ -129,6 +157,7 @@ QUERIES: Final[Mapping[str, type[Parameters]]] = {
     "diff": Diff,
     "feed": Feed,
     "outcome": OutcomeOf,
+    "trace": Trace,
     "outages": Outages,
     "commands": Commands,
 }

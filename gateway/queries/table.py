@@ -20,7 +20,9 @@ from gateway.queries.parameters import (
     OutcomeOf,
     StateAt,
     Summary,
+    Trace,
 )
+from gateway.queries.trace import TraceQueries
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Queries:
 
     documents: DocumentQueries
     history: HistoryQueries
+    traces: TraceQueries
     outcomes: OutcomeSearch
     gateway: str
     outages: Callable[[], dict[str, Any]]
@@ -52,6 +55,7 @@ class Queries:
             "diff": self._diff,
             "feed": lambda query, asker: self.history.feed(query, asker.may_see),
             "outcome": self._outcome,
+            "trace": self._trace,
             "outages": self._outages,
             "commands": lambda _query, _asker: Result(self.info["commands"]),
         }
@@ -86,6 +90,11 @@ class Queries:
     async def _outcome(self, query: OutcomeOf, asker: Asker) -> Result:
         verdicts = await self.outcomes.find_by_command_id(query.command_id)
         return Result([verdict_body(verdict) for verdict in verdicts if asker.may_see(verdict.device)])
+
+    async def _trace(self, query: Trace, asker: Asker) -> Result:
+        if query.device is not None:
+            asker.check(query.device)
+        return await self.traces.trace(query, asker.may_see)
 
     def _outages(self, _query: Outages, asker: Asker) -> Result:
         asker.check(self.gateway)

@@ -17,7 +17,7 @@ from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.ids import event_id
 from gateway.messages import NO_STREAM, ErrorDetail, EventRef, Outcome, Verdict
-from gateway.ports import EventStore, Outcomes
+from gateway.ports import EventStore, OutcomeSearch
 from tests.support.memory_store import MemoryStore
 from tests.support.new_events import DIGEST, RECEIVED_AT, events_of_command, new_events
 
@@ -26,7 +26,7 @@ from tests.support.new_events import DIGEST, RECEIVED_AT, events_of_command, new
 class Memory:
     """A memory of outcomes and the log beside it."""
 
-    outcomes: Outcomes
+    outcomes: OutcomeSearch
     store: EventStore
 
     async def find(self, keys: Sequence[UUID], device: str = "pump-7") -> Mapping[UUID, Outcome]:
@@ -186,3 +186,25 @@ async def test_accepted_commands_are_never_forgotten(memory: Memory) -> None:
     await memory.store.append("device-pump-7", NO_STREAM, [*events_of_command("c1"), *new_events(1)])
     assert await memory.outcomes.prune(RECEIVED_AT + timedelta(days=36_500)) == 0
     assert set(await memory.find([key_of("c1")])) == {key_of("c1")}
+
+
+async def test_every_event_of_a_command_leads_to_its_verdict(memory: Memory) -> None:
+    events = events_of_command("c1", count=3)
+    await memory.store.append("device-pump-7", NO_STREAM, [*events, *events_of_command("c2")])
+    verdicts = [await memory.outcomes.find_by_event_id(event.id) for event in events]
+    assert verdicts[0] is not None
+    assert verdicts == [verdicts[0]] * 3
+    assert (verdicts[0].key, verdicts[0].command_id) == (key_of("c1"), "c1")
+    assert [event.id for event in verdicts[0].outcome.events] == [event.id for event in events]
+
+
+async def test_the_key_of_a_refused_command_leads_to_its_verdict(memory: Memory) -> None:
+    await memory.outcomes.remember([refused("c1")])
+    assert await memory.outcomes.find_by_event_id(key_of("c1")) == refused("c1")
+
+
+async def test_an_event_that_no_command_caused_leads_to_no_verdict(memory: Memory) -> None:
+    [foreign] = new_events(1)
+    await memory.store.append("device-pump-7", NO_STREAM, [foreign])
+    assert await memory.outcomes.find_by_event_id(foreign.id) is None
+    assert await memory.outcomes.find_by_event_id(UUID(int=5)) is None

@@ -64,6 +64,26 @@ async def test_the_outcome_of_a_command_is_its_original_answer(tech: Technician,
     assert (await ask(tech, "mallory", "outcome", command_id=f"{online}-1"))["result"] == []
 
 
+async def test_what_caused_what_is_told_from_command_event_and_course(tech: Technician, online: str) -> None:
+    course = f"rollout-{online}"
+    acks = [
+        await tech.send(online, online, "report", {"properties": {"n": number}}, correlation_id=course)
+        for number in range(3)
+    ]
+    events = [ack["events"][0]["id"] for ack in acks]
+    for start in ({"command_id": acks[1]["command_id"]}, {"event_id": events[1]}):
+        [command] = (await ask(tech, "alice", "trace", **start))["result"]["commands"]
+        assert (command["command_id"], command["correlation_id"]) == (acks[1]["command_id"], course)
+        assert [(event["id"], event["causation_id"]) for event in command["events"]] == [
+            (events[1], acks[1]["command_id"])
+        ]
+    answer = await ask(tech, online, "trace", correlation_id=course)
+    assert [command["command_id"] for command in answer["result"]["commands"]] == [ack["command_id"] for ack in acks]
+    assert answer["result"]["complete"]
+    for start in ({"command_id": acks[1]["command_id"]}, {"event_id": events[1]}, {"correlation_id": course}):
+        assert (await ask(tech, "mallory", "trace", **start))["result"]["commands"] == []
+
+
 async def test_alarms_summary_outages_and_commands_are_told(tech: Technician, online: str) -> None:
     await tech.send(online, online, "raise-alarm", {"code": "hot", "severity": "critical"}, wait_for="projected")
     [alarm] = (await ask(tech, "alice", "alarms", device=online))["result"]
@@ -109,6 +129,7 @@ async def test_a_feed_is_taken_up_where_it_was_left_without_gap_or_repeat(tech: 
         ("state_at", {"at": 0}),
         ("diff", {"from_": 0, "to": 1}),
         ("alarms", {}),
+        ("trace", {"command_id": "c-1"}),
     ],
 )
 async def test_a_stranger_learns_nothing_of_a_device(

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import orjson
 import pytest
@@ -30,6 +31,7 @@ from gateway.queries.documents import DocumentQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.parameters import QUERIES
 from gateway.queries.table import Queries
+from gateway.queries.trace import TraceQueries
 from gateway.rate import RateLimit
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, FakeDelivery
@@ -99,6 +101,9 @@ class NoOutcomes(MemoryOutcomes):
     async def find_by_command_id(self, _command_id: str) -> Sequence[Verdict]:
         return []
 
+    async def find_by_event_id(self, _id: UUID) -> Verdict | None:
+        return None
+
 
 async def _at_once(*_what: Any) -> None:
     """The read cache has everything."""
@@ -111,6 +116,7 @@ async def _desk(broker: RecordingPublisher, directory: str) -> AsyncIterator[Que
     queries = Queries(
         DocumentQueries(cache, CATALOGUE, GATEWAY.collection),
         HistoryQueries(STORE, CATALOGUE, CODEC, _at_once),
+        TraceQueries(STORE, CATALOGUE, NoOutcomes(STORE)),
         NoOutcomes(STORE),
         "gw1",
         dict,
