@@ -51,6 +51,7 @@ from gateway.projection import Projection
 from gateway.projector import Projector
 from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
+from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.table import Queries
 from gateway.queries.trace import TraceQueries
@@ -314,11 +315,12 @@ class Gateway:
         )
 
     def _query_desk(self, catalogue: Catalogue, codec: EventCodec, topics: Topics, info: dict[str, Any]) -> QueryDesk:
-        settings, projector = self._settings, self._projector
+        settings, store, projector = self._settings, self._storage.store, self._projector
         queries = Queries(
             DocumentQueries(self._cache, catalogue, GATEWAY.collection),
-            HistoryQueries(self._storage.store, catalogue, codec, projector.at),
-            TraceQueries(self._storage.store, catalogue, self._storage.outcomes),
+            HistoryQueries(store, catalogue, codec),
+            TraceQueries(store, catalogue, self._storage.outcomes),
+            FeedQueries(store, catalogue, projector.at),
             self._storage.outcomes,
             settings.gateway.id,
             self._ledger.told,

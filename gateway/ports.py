@@ -64,8 +64,31 @@ class Publisher(Protocol):
         ...
 
 
-class EventStore(Protocol):
-    """The event log: streams of events with revisions, all of them in one order of positions.
+class LogReader(Protocol):
+    """The event log for those who look back: streams of events with revisions, all of them in one order of positions.
+
+    Every method raises :class:`~gateway.errors.StoreUnavailable` while the store is away.
+    """
+
+    async def identify(self) -> str:
+        """Identity of this log: a checkpoint of another log is worth nothing here."""
+        ...
+
+    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
+        ...
+
+    async def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        """At most ``limit`` events with a position over ``after``, in order."""
+        ...
+
+    async def head(self) -> int:
+        """Position of the last event; 0 for an empty log. Positions start at 1 or above."""
+        ...
+
+
+class EventStore(LogReader, Protocol):
+    """The event log for those who write it and follow it.
 
     Every method raises :class:`~gateway.errors.StoreUnavailable` while the store is away.
     """
@@ -73,10 +96,6 @@ class EventStore(Protocol):
     @property
     def newest(self) -> int:
         """The highest position that is known without asking: what :meth:`head` tells, for those who cannot wait."""
-        ...
-
-    async def identify(self) -> str:
-        """Identity of this log: a checkpoint of another log is worth nothing here."""
         ...
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
@@ -91,23 +110,11 @@ class EventStore(Protocol):
         """
         ...
 
-    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
-        """At most ``limit`` events with a revision over ``after``, in order; none for an unknown stream."""
-        ...
-
-    async def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
-        """At most ``limit`` events with a position over ``after``, in order."""
-        ...
-
     def subscribe(self, *, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
         """Every event with a position over ``after``, in order, without gap or repeat, in batches, for ever.
 
         Catches up from the log, then goes live; a slow reader falls back to catching up, at its own pace.
         """
-        ...
-
-    async def head(self) -> int:
-        """Position of the last event; 0 for an empty log. Positions start at 1 or above."""
         ...
 
 
@@ -155,8 +162,11 @@ class Outcomes(Protocol):
         ...
 
 
-class OutcomeSearch(Outcomes, Protocol):
-    """The memory of outcomes, where it can be asked by the sender's id alone, and by what a command caused."""
+class OutcomeSearch(Protocol):
+    """The memory of outcomes, asked by the sender's id alone, or by what a command caused.
+
+    Raises :class:`~gateway.errors.StoreUnavailable`.
+    """
 
     async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
         """The verdicts on the commands that carry this id, whoever sent them and for whichever device, oldest first."""
@@ -165,6 +175,10 @@ class OutcomeSearch(Outcomes, Protocol):
     async def find_by_event_id(self, id: UUID) -> Verdict | None:
         """The verdict on the command that caused this event, or that would have caused it first: its own key."""
         ...
+
+
+class SearchableOutcomes(Outcomes, OutcomeSearch, Protocol):
+    """The memory of outcomes, for those who keep it and for those who ask."""
 
 
 class Inbox(Protocol):

@@ -14,7 +14,7 @@ from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import SettingsError
-from gateway.ports import EventStore, OutcomeSearch
+from gateway.ports import EventStore, SearchableOutcomes
 from gateway.settings import EventStoreSettings
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class Storage:
     """
 
     store: EventStore
-    outcomes: OutcomeSearch
+    outcomes: SearchableOutcomes
     figures: Callable[[], dict[str, Any]]
     work: Mapping[str, Coroutine[Any, Any, None]] = field(default_factory=dict)
 

@@ -4,6 +4,8 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from pathlib import Path
 
+from gateway.ids import is_name
+
 
 def add_config(parser: ArgumentParser) -> None:
     """``--config PATH``."""
@@ -18,6 +20,13 @@ def add_config(parser: ArgumentParser) -> None:
 def add_json(parser: ArgumentParser) -> None:
     """``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+
+
+def name(text: str) -> str:
+    """The type of what stands as one topic level: an actor, a device, a command."""
+    if not is_name(text):
+        raise ArgumentTypeError(f"{text!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first")
+    return text
 
 
 def at_least(lowest: int) -> Callable[[str], int]:

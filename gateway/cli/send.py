@@ -1,19 +1,17 @@
 """``edge-gateway send``: one command, until it is acknowledged."""
 
 import json
-import os
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from gateway.cli.broker_options import add_actor, add_broker, add_timeout, default_actor, with_flags
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json, at_least
+from gateway.cli.options import add_config, add_json, at_least, name
 from gateway.cli.output import note, print_fields, print_json
-from gateway.ids import is_command_id, is_name, new_id
+from gateway.ids import is_command_id, new_id
 
 if TYPE_CHECKING:
     from gateway.cli.sender import Acknowledgement
-    from gateway.settings import Settings
 
 SUMMARY: Final = "send a command, and repeat it until it is acknowledged"
 
@@ -26,8 +24,8 @@ def add_options(parser: ArgumentParser) -> None:
         "Exit status: 0 accepted, 65 rejected, 69 no broker, 75 not settled in time (send it again with the same "
         "--id), 77 not permitted, 78 the settings are wrong. KEY=VALUE follows COMMAND directly."
     )
-    parser.add_argument("device", type=_name, metavar="DEVICE", help="whom it is for")
-    parser.add_argument("command", type=_name, metavar="COMMAND", help="such as configure")
+    parser.add_argument("device", type=name, metavar="DEVICE", help="whom it is for")
+    parser.add_argument("command", type=name, metavar="COMMAND", help="such as configure")
     content = parser.add_mutually_exclusive_group()
     content.add_argument(
         "fields",
@@ -44,24 +42,15 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def _add_circumstances(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--actor", type=_name, help="who sends (default: --username, else $USER if that can be an actor, else operator)"
-    )
+    add_actor(parser, "who sends")
     parser.add_argument("--id", type=_command_id, help="command id (default: a new version 7 UUID)")
     parser.add_argument(
         "--expected-revision", type=at_least(-1), metavar="N", help="refuse unless the device is at this revision"
     )
     parser.add_argument("--wait-for", choices=("persisted", "projected"), help="when to acknowledge")
     parser.add_argument("--dry-run", action="store_true", help="decide, but let nothing happen")
-    parser.add_argument(
-        "--timeout", type=_seconds, default=30.0, metavar="S", help="seconds to try for (default: %(default)g)"
-    )
-    broker = parser.add_argument_group("broker", "in place of what the settings say")
-    broker.add_argument("--host")
-    broker.add_argument("--port", type=at_least(1))
-    broker.add_argument("--username")
-    broker.add_argument("--password-file", type=Path, metavar="PATH", help="of that user; without one: none")
-    broker.add_argument("--root", help="of all topics")
+    add_timeout(parser)
+    add_broker(parser.add_argument_group("broker", "in place of what the settings say"))
 
 
 def execute(options: Namespace) -> Exit:
@@ -78,9 +67,9 @@ def execute(options: Namespace) -> Exit:
     from gateway.settings_loader import load_settings
     from gateway.topics import Topics
 
-    settings = _with_flags(load_settings(options.config).settings, options)
+    settings = with_flags(load_settings(options.config).settings, options)
     topics = Topics(settings.root)
-    actor = options.actor or _default_actor(options.username)
+    actor = options.actor or default_actor(options.username)
     envelope = _envelope(options)
     outgoing = Outgoing(
         command_id=envelope["command_id"],
@@ -119,62 +108,10 @@ def _verdict(ack: "Acknowledgement | None") -> Exit:
             return Exit.TRY_AGAIN
 
 
-def _with_flags(settings: "Settings", options: Namespace) -> "Settings":
-    from pydantic import ValidationError
-
-    from gateway.errors import SettingsError
-    from gateway.settings import MqttSettings
-
-    flags = {name: getattr(options, name) for name in ("host", "port", "username", "root")}
-    given = {name: value for name, value in flags.items() if value is not None}
-    if given.keys() & {"host", "port"}:
-        given["socket"] = ""
-    if options.password_file is not None:
-        given["password"] = _password(options.password_file)
-    elif options.username is not None:
-        # the settings' password belongs to the gateway itself
-        given["password"] = ""
-    try:
-        mqtt = MqttSettings.model_validate({**dict(settings.mqtt), **given})
-    except ValidationError as error:
-        raise SettingsError("\n".join(f"--{one['loc'][0]}: {one['msg']}" for one in error.errors())) from error
-    return settings.model_copy(update={"mqtt": mqtt})
-
-
-def _password(path: Path) -> str:
-    from gateway.errors import SettingsError
-
-    try:
-        return path.read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"--password-file: {error}") from error
-
-
-def _default_actor(username: str | None) -> str:
-    candidates = (username, os.environ.get("USER"))
-    return next((name for name in candidates if name is not None and is_name(name)), "operator")
-
-
-def _name(text: str) -> str:
-    if not is_name(text):
-        raise ArgumentTypeError(f"{text!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first")
-    return text
-
-
 def _command_id(text: str) -> str:
     if not is_command_id(text):
         raise ArgumentTypeError("must be 1 to 64 printable characters")
     return text
-
-
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise ArgumentTypeError(f"must be a number of seconds over 0, not {text!r}")
-    return seconds
 
 
 def _object(text: str) -> dict[str, Any]:

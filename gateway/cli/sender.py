@@ -5,21 +5,14 @@ Copies cost nothing: the gateway knows the command id, and answers each copy as 
 
 import asyncio
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from ssl import SSLContext
 from typing import Any, Final
 
-import aiomqtt
-from paho.mqtt.reasoncodes import ReasonCode
-
-from gateway.adapters.mqtt import TlsFiles
 from gateway.adapters.mqtt_connection import Connection, MqttDelivery
-from gateway.adapters.mqtt_owed import OwedPubacks
+from gateway.cli.dialler import Dialler, publish
 from gateway.cli.output import note
-from gateway.errors import LinkLost, PublishRefused, SettingsError
+from gateway.errors import LinkLost
 from gateway.messages import MessageProperties
 from gateway.settings import MqttSettings
 
@@ -29,13 +22,6 @@ FIRST_PAUSE: Final = 2.0
 LONGEST_PAUSE: Final = 15.0
 RECONNECT_PAUSE: Final = 0.5
 """Seconds: until the second copy, between two copies at the most, between two attempts to connect again."""
-
-_NOT_AUTHORISED: Final = frozenset({0x86, 0x87, 0x8A, 0x8C})
-"""Reason codes of CONNACK: bad name or password, not authorized, banned, bad authentication method."""
-
-_UNHEARD: Final = logging.getLogger("gateway.cli.paho")
-"""Where aiomqtt and paho complain of what is told here anyway."""
-_UNHEARD.disabled = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +39,7 @@ class Sender:
 
     def __init__(self, outgoing: Outgoing, mqtt: MqttSettings) -> None:
         self._outgoing = outgoing
-        self._mqtt = mqtt
-        self._tls = _tls_context(mqtt)
+        self._dialler = Dialler(mqtt)
         self._newest: Acknowledgement | None = None
         self._connected_before = False
 
@@ -68,7 +53,6 @@ class Sender:
             LinkLost: there is no broker from the start.
             PublishRefused: the broker does not let this user in, or not publish there.
         """
-        asyncio.get_running_loop().set_exception_handler(_overlook_closed_sockets)
         try:
             async with asyncio.timeout(patience):
                 return await self._settle()
@@ -81,39 +65,22 @@ class Sender:
         while True:
             try:
                 return await self._settle_over_one_connection()
-            except (LinkLost, aiomqtt.MqttError) as error:
-                if isinstance(error, aiomqtt.MqttCodeError) and _code(error) in _NOT_AUTHORISED:
-                    raise PublishRefused(f"the broker does not let {self._mqtt.username!r} in: {error.rc}") from error
+            except LinkLost:
                 if not self._connected_before:
-                    raise LinkLost(f"the broker cannot be reached: {error}") from error
+                    raise
             await asyncio.sleep(RECONNECT_PAUSE)
 
     async def _settle_over_one_connection(self) -> Acknowledgement:
         arrivals: asyncio.Queue[Acknowledgement] = asyncio.Queue()
-        client = self._client()
-        connection = Connection(
-            client,
-            window=1,
-            owed=OwedPubacks(),
-            on_delivery=self._reader(arrivals),
-            on_live=lambda _connection: None,
-        )
-        try:
-            async with client:
-                await self._subscribe(client)
-                self._connected_before = True
-                return await connection.hold(self._repeat(connection, arrivals), "send")
-        finally:
-            connection.end()
+        async with self._dialler.dial(self._outgoing.reply_topic, self._reader(arrivals)) as connection:
+            self._connected_before = True
+            return await connection.hold(self._repeat(connection, arrivals), "send")
 
     async def _repeat(self, connection: Connection, arrivals: "asyncio.Queue[Acknowledgement]") -> Acknowledgement:
         properties = MessageProperties(response_topic=self._outgoing.reply_topic, content_type="application/json")
         pause = FIRST_PAUSE
         while True:
-            try:
-                await connection.publish(self._outgoing.topic, self._outgoing.payload, properties, retain=False)
-            except PublishRefused as error:
-                raise PublishRefused(f"the broker refuses a message to {self._outgoing.topic}: {error}") from error
+            await publish(connection, self._outgoing.topic, self._outgoing.payload, properties)
             patience = pause
             while (ack := await _next(arrivals, patience)) is not None:
                 if ack["status"] != "deferred":
@@ -132,33 +99,6 @@ class Sender:
                 arrivals.put_nowait(ack)
 
         return read
-
-    async def _subscribe(self, client: aiomqtt.Client) -> None:
-        for code in await client.subscribe(self._outgoing.reply_topic, qos=1):
-            if isinstance(code, ReasonCode) and code.is_failure:
-                raise PublishRefused(f"the broker denies the subscription to {self._outgoing.reply_topic}: {code}")
-
-    def _client(self) -> aiomqtt.Client:
-        mqtt = self._mqtt
-        return aiomqtt.Client(
-            mqtt.socket or mqtt.host,
-            mqtt.port,
-            transport="unix" if mqtt.socket else "tcp",
-            protocol=aiomqtt.ProtocolVersion.V5,
-            clean_start=True,
-            username=mqtt.username or None,
-            password=mqtt.password.get_secret_value() or None,
-            tls_context=self._tls,
-            keepalive=mqtt.keepalive,
-            timeout=mqtt.connect_timeout,
-            logger=_UNHEARD,
-        )
-
-
-def _overlook_closed_sockets(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    # aiomqtt may still be about to watch a socket that the broker has just closed; the loss itself is noticed elsewhere
-    if not isinstance(context.get("exception"), OSError):
-        loop.default_exception_handler(context)
 
 
 async def _next(arrivals: "asyncio.Queue[Acknowledgement]", patience: float) -> Acknowledgement | None:
@@ -198,19 +138,3 @@ def _reason(ack: Acknowledgement) -> str:
             return message
         case _:
             return f"code {ack['code']}"
-
-
-def _code(error: aiomqtt.MqttCodeError) -> int | None:
-    return error.rc.value if isinstance(error.rc, ReasonCode) else error.rc
-
-
-def _tls_context(mqtt: MqttSettings) -> SSLContext | None:
-    if not mqtt.tls.enabled:
-        return None
-    ca, certificate, key = (
-        Path(name) if name else None for name in (mqtt.tls.ca_file, mqtt.tls.cert_file, mqtt.tls.key_file)
-    )
-    try:
-        return TlsFiles(ca, certificate, key).context()
-    except OSError as error:
-        raise SettingsError(f"mqtt.tls: {error}") from error

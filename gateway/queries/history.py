@@ -1,7 +1,7 @@
 """Queries that the log answers: what happened to a device, and what it was like then. In slices, and bounded."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,11 +14,10 @@ from gateway.domain.catalogue import Catalogue, stream_of
 from gateway.domain.decider import Decider, Document
 from gateway.errors import NotFound
 from gateway.messages import NO_STREAM, RecordedEvent
-from gateway.ports import EventStore
+from gateway.ports import LogReader
 from gateway.queries.answers import Result, fitting
-from gateway.queries.documents import Allowed
 from gateway.queries.json_patch import make_patch
-from gateway.queries.parameters import Diff, Feed, History, StateAt
+from gateway.queries.parameters import Diff, History, StateAt
 
 PAGE: Final = 200
 SLICE: Final = 50
@@ -30,16 +29,11 @@ MOST_SCANNED: Final = 5_000
 
 @dataclass(frozen=True, slots=True)
 class HistoryQueries:
-    """Asks the log.
+    """Asks the log."""
 
-    Attributes:
-        projected: waits until the read cache has a position.
-    """
-
-    store: EventStore
+    store: LogReader
     catalogue: Catalogue
     codec: EventCodec
-    projected: Callable[[int], Awaitable[None]]
 
     async def history(self, query: History) -> Result:
         """The events of one device, a page of them.
@@ -94,48 +88,6 @@ class HistoryQueries:
                 "patch": make_patch(before[2], after[2]),
             }
         )
-
-    async def feed(self, query: Feed, allowed: Allowed) -> Result:
-        """The events after a position that whoever asks may know of; waits for one where there is none yet.
-
-        Raises:
-            StoreUnavailable: the store is away.
-        """
-        found: list[RecordedEvent] = []
-        place = query.after
-        deadline = asyncio.get_running_loop().time() + query.wait_ms / 1_000
-        scanned = 0
-        while len(found) <= query.limit and scanned < MOST_SCANNED:
-            page = await self.store.read_all(after=place, limit=PAGE)
-            if not page and (found or not await self._wait(place, deadline)):
-                break
-            scanned += len(page)
-            for event in page:
-                place = event.position
-                if self._is_in_feed(event, query, allowed):
-                    found.append(event)
-        if place > query.after:
-            # nobody shall hear of an event, and not find it in the read cache
-            await self.projected(place)
-        items, behind = fitting(((told(event), event.position) for event in found), query.limit)
-        return Result(items, {"after": behind if behind is not None else place})
-
-    async def _wait(self, after: int, deadline: float) -> bool:
-        """Wait for an event behind this position until this time of the loop; whether there is one."""
-        if deadline <= asyncio.get_running_loop().time():
-            return False
-        try:
-            async with asyncio.timeout_at(deadline), aclosing(self.store.subscribe(after=after)) as pages:
-                await anext(pages)
-        except TimeoutError:
-            return False
-        return True
-
-    def _is_in_feed(self, event: RecordedEvent, query: Feed, allowed: Allowed) -> bool:
-        located = self.catalogue.locate(event.stream)
-        if located is None or not allowed(located[1]) or (query.types is not None and event.type not in query.types):
-            return False
-        return query.device in {None, located[1]}
 
     async def _find(self, device: str) -> tuple[Decider[Any], str]:
         for decider in self.catalogue:

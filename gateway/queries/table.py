@@ -9,6 +9,7 @@ from gateway.ports import OutcomeSearch
 from gateway.queries.answers import Result
 from gateway.queries.desk import Asker, Find, Table
 from gateway.queries.documents import DocumentQueries
+from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.parameters import (
     QUERIES,
@@ -38,6 +39,7 @@ class Queries:
     documents: DocumentQueries
     history: HistoryQueries
     traces: TraceQueries
+    feeds: FeedQueries
     outcomes: OutcomeSearch
     gateway: str
     outages: Callable[[], dict[str, Any]]
@@ -53,7 +55,7 @@ class Queries:
             "history": self._history,
             "state_at": self._state_at,
             "diff": self._diff,
-            "feed": lambda query, asker: self.history.feed(query, asker.may_see),
+            "feed": lambda query, asker: self.feeds.feed(query, asker.may_see),
             "outcome": self._outcome,
             "trace": self._trace,
             "outages": self._outages,

@@ -9,7 +9,7 @@ from gateway.codec import follows, read_metadata, verdict_of
 from gateway.domain.catalogue import Catalogue, stream_of
 from gateway.ids import event_id
 from gateway.messages import RecordedEvent, Verdict
-from gateway.ports import EventStore, OutcomeSearch
+from gateway.ports import LogReader, OutcomeSearch
 from gateway.queries.answers import Result, fitting
 from gateway.queries.documents import Allowed
 from gateway.queries.history import MOST_SCANNED, PAGE, told
@@ -26,7 +26,7 @@ Wanted = Callable[[str, str], bool]
 class TraceQueries:
     """Asks the log, and the memory of outcomes."""
 
-    store: EventStore
+    store: LogReader
     catalogue: Catalogue
     outcomes: OutcomeSearch
 

@@ -17,7 +17,7 @@ from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.ids import event_id
 from gateway.messages import NO_STREAM, ErrorDetail, EventRef, Outcome, Verdict
-from gateway.ports import EventStore, OutcomeSearch
+from gateway.ports import EventStore, SearchableOutcomes
 from tests.support.memory_store import MemoryStore
 from tests.support.new_events import DIGEST, RECEIVED_AT, events_of_command, new_events
 
@@ -26,7 +26,7 @@ from tests.support.new_events import DIGEST, RECEIVED_AT, events_of_command, new
 class Memory:
     """A memory of outcomes and the log beside it."""
 
-    outcomes: OutcomeSearch
+    outcomes: SearchableOutcomes
     store: EventStore
 
     async def find(self, keys: Sequence[UUID], device: str = "pump-7") -> Mapping[UUID, Outcome]:

@@ -28,6 +28,7 @@ from gateway.messages import Verdict
 from gateway.projection import Projection
 from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
+from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.parameters import QUERIES
 from gateway.queries.table import Queries
@@ -115,8 +116,9 @@ async def _desk(broker: RecordingPublisher, directory: str) -> AsyncIterator[Que
     Projection(cache, CATALOGUE, CODEC).apply(STORE.events)
     queries = Queries(
         DocumentQueries(cache, CATALOGUE, GATEWAY.collection),
-        HistoryQueries(STORE, CATALOGUE, CODEC, _at_once),
+        HistoryQueries(STORE, CATALOGUE, CODEC),
         TraceQueries(STORE, CATALOGUE, NoOutcomes(STORE)),
+        FeedQueries(STORE, CATALOGUE, _at_once),
         NoOutcomes(STORE),
         "gw1",
         dict,

@@ -48,10 +48,6 @@ HAPPENED = st.lists(
 )
 
 
-async def _nothing_to_wait_for(_position: int) -> None:
-    """The read cache has everything."""
-
-
 def _queries(happened: list[Event]) -> tuple[HistoryQueries, list[Any]]:
     """The queries on a log of these events, a second apart; and the state after each of them."""
     history = History(CODEC)
@@ -72,7 +68,7 @@ def _queries(happened: list[Event]) -> tuple[HistoryQueries, list[Any]]:
     ]
     states = [DEVICE.fold(happened[: count + 1]) for count in range(len(happened))]
     documents = [StateCodec.of(DEVICE).to_document(state) for state in states]
-    return HistoryQueries(store, CATALOGUE, CODEC, _nothing_to_wait_for), documents
+    return HistoryQueries(store, CATALOGUE, CODEC), documents
 
 
 @settings(deadline=None)

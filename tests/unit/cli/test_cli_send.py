@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.cli import main, send
+from gateway.cli.broker_options import default_actor, with_flags
 from gateway.errors import SettingsError
 from gateway.settings import MqttSettings, Settings
 
@@ -23,7 +24,7 @@ def envelope(*arguments: str) -> dict[str, Any]:
 
 def mqtt(*arguments: str, **settings: Any) -> MqttSettings:
     given = Settings(mqtt=MqttSettings.model_validate(settings))
-    return send._with_flags(given, parse(*arguments)).mqtt
+    return with_flags(given, parse(*arguments)).mqtt
 
 
 @pytest.mark.parametrize(
@@ -105,7 +106,7 @@ def test_the_actor_is_by_default_the_one_that_the_broker_will_know(
         monkeypatch.delenv("USER", raising=False)
     else:
         monkeypatch.setenv("USER", user)
-    assert send._default_actor(username) == actor
+    assert default_actor(username) == actor
 
 
 @pytest.mark.parametrize(

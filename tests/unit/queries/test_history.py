@@ -14,6 +14,7 @@ from gateway.errors import NotFound
 from gateway.messages import RecordedEvent
 from gateway.queries import history as module
 from gateway.queries.answers import Result
+from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.parameters import MAX_PLACE, Diff, Feed, History, StateAt
 from tests.support.counter_decider import COUNTER, Counted
@@ -49,7 +50,12 @@ def store() -> MemoryStore:
 
 @pytest.fixture
 def queries(store: MemoryStore) -> HistoryQueries:
-    return HistoryQueries(store, CATALOGUE, CODEC, _projected)
+    return HistoryQueries(store, CATALOGUE, CODEC)
+
+
+@pytest.fixture
+def feeds(store: MemoryStore) -> FeedQueries:
+    return FeedQueries(store, CATALOGUE, _projected)
 
 
 def items(result: Result) -> list[dict[str, Any]]:
@@ -129,7 +135,7 @@ async def test_the_newest_events_of_a_history_of_any_length_are_found(length: in
     log.add("counter-a", [Counted(at=NOW)] * length)
     store = MemoryStore()
     store.events = log.events
-    queries = HistoryQueries(store, CATALOGUE, CODEC, _projected)
+    queries = HistoryQueries(store, CATALOGUE, CODEC)
     assert revisions(await queries.history(History(device="a", order="newest", limit=1))) == [length - 1]
 
 
@@ -160,12 +166,12 @@ async def test_an_unknown_device_is_not_found(queries: HistoryQueries) -> None:
             await asked
 
 
-async def follow(queries: HistoryQueries, allowed: Sequence[str], **parameters: Any) -> list[int]:
+async def follow(feeds: FeedQueries, allowed: Sequence[str], **parameters: Any) -> list[int]:
     """The positions that a consumer is told, page by page, until there are none."""
     positions: list[int] = []
     after = 0
     while True:
-        result = await queries.feed(Feed(after=after, **parameters), lambda device: device in allowed)
+        result = await feeds.feed(Feed(after=after, **parameters), lambda device: device in allowed)
         assert result.next is not None
         page = [item["position"] for item in items(result)]
         if not page and result.next["after"] == after:
@@ -174,18 +180,18 @@ async def follow(queries: HistoryQueries, allowed: Sequence[str], **parameters: 
         after = int(str(result.next["after"]))
 
 
-async def test_the_feed_tells_every_event_after_a_position_once_and_in_order(queries: HistoryQueries) -> None:
-    assert await follow(queries, ["a", "b"], limit=4) == list(range(1, LENGTH + 2))
+async def test_the_feed_tells_every_event_after_a_position_once_and_in_order(feeds: FeedQueries) -> None:
+    assert await follow(feeds, ["a", "b"], limit=4) == list(range(1, LENGTH + 2))
 
 
-async def test_the_feed_tells_only_what_whoever_asks_may_know(queries: HistoryQueries) -> None:
-    assert await follow(queries, ["b"]) == [11]
-    assert await follow(queries, ["a", "b"], device="b") == [11]
-    assert await follow(queries, ["a", "b"], types=["Emptied"]) == []
+async def test_the_feed_tells_only_what_whoever_asks_may_know(feeds: FeedQueries) -> None:
+    assert await follow(feeds, ["b"]) == [11]
+    assert await follow(feeds, ["a", "b"], device="b") == [11]
+    assert await follow(feeds, ["a", "b"], types=["Emptied"]) == []
 
 
-async def test_the_feed_waits_for_the_next_event(queries: HistoryQueries, store: MemoryStore) -> None:
-    waiting = asyncio.create_task(queries.feed(Feed(after=LENGTH + 1, wait_ms=20_000), lambda _device: True))
+async def test_the_feed_waits_for_the_next_event(feeds: FeedQueries, store: MemoryStore) -> None:
+    waiting = asyncio.create_task(feeds.feed(Feed(after=LENGTH + 1, wait_ms=20_000), lambda _device: True))
     await asyncio.sleep(0)
     new = CODEC.encode([Counted(at=NOW)], REQUEST, "gw1")
     await store.append("counter-a", LENGTH - 1, new)
