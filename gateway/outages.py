@@ -137,6 +137,7 @@ class OutageLedger:
         """The ledger as a query tells it: what is recorded, the newest of it, and what is not yet."""
         document = self._cache.get(GATEWAY.collection, self._gateway) or {}
         return {
+            "gateway": self._gateway,
             "pending": [asdict(outage) for outage in self._pending.values()],
             **{name: document.get(name, {}) for name in ("unacknowledged", "outages", "counts")},
         }

@@ -76,6 +76,10 @@ class Topics:
         """Where answers go unless the query names a Response Topic."""
         return f"{self.root}/answer/{actor}/{query}"
 
+    def query(self, actor: str, query: str) -> str:
+        """Where an actor asks."""
+        return f"{self._query_prefix}{actor}/{query}"
+
     def command(self, actor: str, device: str, command: str) -> str:
         """Where an actor publishes a command."""
         return f"{self._command_prefix}{actor}/{device}/{command}"

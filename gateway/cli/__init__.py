@@ -10,10 +10,12 @@ from typing import Final, Protocol
 
 from gateway import __version__
 from gateway.cli import (
+    alarms,
     check_config,
     describe,
     device,
     devices,
+    diff,
     history,
     migrate,
     outages,
@@ -21,6 +23,8 @@ from gateway.cli import (
     rebuild,
     run,
     send,
+    state,
+    trace,
     verify,
 )
 from gateway.cli.exit_status import Exit, exit_status
@@ -52,7 +56,11 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "devices": devices,
     "device": device,
     "history": history,
+    "state": state,
+    "diff": diff,
+    "alarms": alarms,
     "outcome": outcome,
+    "trace": trace,
     "outages": outages,
     "rebuild": rebuild,
     "verify": verify,

@@ -2,11 +2,14 @@
 
 from argparse import ArgumentParser, Namespace
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from gateway.cli.asking import LARGEST_PAGE, add_source, asking, pages
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json
-from gateway.cli.output import print_json, print_table, shown
+from gateway.cli.output import print_csv, print_json, print_table, shown
+
+if TYPE_CHECKING:
+    from gateway.cli.asking import Questions
 
 SUMMARY: Final = "list the devices"
 
@@ -15,37 +18,31 @@ _HEADING: Final = ("id", "model", "status", "revision", "alarms", "last seen")
 
 def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
-    add_config(parser)
-    add_json(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--json", action="store_true", help="print JSON, one object a line, with all that is known")
+    how.add_argument("--csv", action="store_true", help="print comma-separated values, for a spreadsheet")
+    add_source(parser)
 
 
 def execute(options: Namespace) -> Exit:
-    """Print all documents of the read side.
+    """Print all documents. What it raises: see :func:`~gateway.cli.asking.asking`."""
+    return asking(options, _show)
 
-    Raises:
-        SettingsError: the settings cannot be used.
-        StateError: there is no log, or it cannot be read.
-    """
-    from gateway.cli.read_side import open_read_side
-    from gateway.domain.outages import GATEWAY
 
-    with open_read_side(options.config) as side:
-        cache = side.current_cache()
-    documents: list[dict[str, Any]] = [
-        document
-        for decider in side.catalogue
-        if decider is not GATEWAY
-        for document in sorted(cache.documents(decider.collection), key=lambda document: str(document["id"]))
-    ]
+async def _show(questions: "Questions", options: Namespace) -> Exit:
+    documents: list[dict[str, Any]] = []
+    async for answer in pages(questions, "list", {"limit": LARGEST_PAGE}):
+        documents += answer.result
     if options.json:
         for document in documents:
             print_json(document)
     else:
-        print_table(_HEADING, map(_row, documents))
+        (print_csv if options.csv else print_table)(_HEADING, map(row, documents))
     return Exit.OK
 
 
-def _row(document: dict[str, Any]) -> Sequence[str]:
+def row(document: dict[str, Any]) -> Sequence[str]:
+    """A device as cells under the heading."""
     status = "degraded" if document["degraded"] else shown(document.get("status"))
     alarms = len(document.get("alarms", ()))
     return (

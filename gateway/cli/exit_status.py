@@ -4,7 +4,17 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final
 
-from gateway.errors import MigrationError, PublishRefused, SettingsError, StateError, Unavailable
+from gateway.errors import (
+    Deferral,
+    MigrationError,
+    NotFound,
+    NotPermitted,
+    PublishRefused,
+    Refusal,
+    SettingsError,
+    StateError,
+    Unavailable,
+)
 
 
 class Exit(IntEnum):
@@ -18,7 +28,7 @@ class Exit(IntEnum):
     UNREACHABLE = 69
     BUG = 70
     TRY_AGAIN = 75
-    """Not settled in time; the same command id may be sent again."""
+    """Not settled in time; the same command id may be sent, the same question asked again."""
     NOT_PERMITTED = 77
     SETTINGS = 78
     INTERRUPTED = 130
@@ -29,6 +39,10 @@ _STATUSES: Final[Sequence[tuple[type[BaseException], Exit]]] = (
     (SettingsError, Exit.SETTINGS),
     (StateError, Exit.SETTINGS),
     (MigrationError, Exit.NO),
+    (NotFound, Exit.NO),
+    (NotPermitted, Exit.NOT_PERMITTED),
+    (Deferral, Exit.TRY_AGAIN),
+    (Refusal, Exit.REJECTED),
     (Unavailable, Exit.UNREACHABLE),
     (PublishRefused, Exit.NOT_PERMITTED),
     (PermissionError, Exit.NOT_PERMITTED),

@@ -1,28 +1,29 @@
 """``edge-gateway history``: the events of one device."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
 
+from gateway.cli.asking import LARGEST_PAGE, add_source, asking, is_remote, pages
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_json, at_least
-from gateway.cli.output import note, print_json, print_table, shown
+from gateway.cli.options import add_json, at_least, name
+from gateway.cli.output import moment, note, print_json, print_table, shown
 
 if TYPE_CHECKING:
-    from gateway.cli.read_side import Log
-    from gateway.messages import RecordedEvent
+    from gateway.cli.asking import Questions
+
+Told = dict[str, Any]
 
 SUMMARY: Final = "print the events of a device, oldest first"
 
 _COLUMNS: Final = ("time", "revision", "type", "actor", "command_id", "data")
 _BEFORE_THE_FIRST: Final = -1
-_PAGE: Final = 500
+_WAIT_MS: Final = 20_000
 
 
 def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
-    parser.add_argument("device", metavar="DEVICE", help="id of the device")
+    parser.add_argument("device", type=name, metavar="DEVICE", help="id of the device")
     parser.add_argument("--limit", type=at_least(1), metavar="N", help="at most so many events (default: all)")
     parser.add_argument(
         "--after",
@@ -31,48 +32,62 @@ def add_options(parser: ArgumentParser) -> None:
         metavar="REVISION",
         help="only what came after this revision",
     )
-    add_config(parser)
+    parser.add_argument("--follow", action="store_true", help="go on with what happens, for ever; of a remote gateway")
     add_json(parser)
+    add_source(parser)
 
 
 def execute(options: Namespace) -> Exit:
-    """Print its events, page by page.
+    """Print its events, page by page. What it raises: see :func:`~gateway.cli.asking.asking`."""
+    if options.follow and not is_remote(options):
+        note("edge-gateway: --follow asks the running gateway: add --remote, or name a broker")
+        return Exit.USAGE
+    return asking(options, _show)
 
-    Raises:
-        SettingsError: the settings cannot be used.
-        StateError: there is no log, or it cannot be read.
-    """
-    from gateway.cli.read_side import open_read_side
-    from gateway.domain.catalogue import stream_of
-    from gateway.queries.history import told
 
-    with open_read_side(options.config) as side:
-        streams = [stream_of(decider, options.device) for decider in side.catalogue]
-        known = [stream for stream in streams if side.log.read_stream(stream, limit=1)]
-        events = islice(_events(side.log, known, options.after), options.limit)
+async def _show(questions: "Questions", options: Namespace) -> Exit:
+    heading: Sequence[str] = [column.replace("_", " ") for column in _COLUMNS]
+    left = options.limit
+    # aligned a page at a time: a log may be longer than memory
+    async for page in _pages(questions, options):
+        events = page[:left]
         if options.json:
             for event in events:
-                print_json(told(event))
+                print_json(event)
         else:
-            _print(events)
-    if not known:
-        note(f"unknown device: {options.device}")
-    return Exit.OK if known else Exit.NO
-
-
-def _events(log: "Log", streams: Iterable[str], after: int) -> "Iterator[RecordedEvent]":
-    for stream in streams:
-        revision = after
-        while page := log.read_stream(stream, after=revision, limit=_PAGE):
-            yield from page
-            revision = page[-1].revision
-
-
-def _print(events: "Iterator[RecordedEvent]") -> None:
-    from gateway.queries.history import told
-
-    heading: Sequence[str] = [column.replace("_", " ") for column in _COLUMNS]
-    # aligned a page at a time: a log may be longer than memory
-    while page := [told(event) for event in islice(events, _PAGE)]:
-        print_table(heading, [[shown(told[column]) for column in _COLUMNS] for told in page])
+            print_table(heading, map(row, events))
         heading = ()
+        if options.follow:
+            print(end="", flush=True)
+        if left is not None:
+            left -= len(events)
+            if not left:
+                break
+    return Exit.OK
+
+
+def row(event: Told) -> Sequence[str]:
+    """An event as cells under the heading."""
+    return [shown(moment(event[column]) if column == "time" else event[column]) for column in _COLUMNS]
+
+
+async def _pages(questions: "Questions", options: Namespace) -> AsyncIterator[list[Told]]:
+    of_device = {"device": options.device}
+    # whatever happens from here on comes behind its position
+    place = await _newest(questions, options.device) if options.follow else 0
+    revision = options.after
+    limit = min(options.limit or LARGEST_PAGE, LARGEST_PAGE)
+    async for answer in pages(questions, "history", {**of_device, "after": revision, "limit": limit}):
+        yield answer.result
+        for event in answer.result[-1:]:
+            revision, place = event["revision"], max(place, event["position"])
+    while options.follow:
+        answer = await questions.ask("feed", {**of_device, "after": place, "wait_ms": _WAIT_MS})
+        if news := [event for event in answer.result if event["revision"] > revision]:
+            yield news
+        place = answer.next["after"] if answer.next else place
+
+
+async def _newest(questions: "Questions", device: str) -> int:
+    answer = await questions.ask("history", {"device": device, "order": "newest", "limit": 1})
+    return max((event["position"] for event in answer.result), default=0)

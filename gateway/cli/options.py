@@ -2,6 +2,7 @@
 
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from gateway.ids import is_name
@@ -27,6 +28,21 @@ def name(text: str) -> str:
     if not is_name(text):
         raise ArgumentTypeError(f"{text!r} must be 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first")
     return text
+
+
+def moment(text: str) -> int | str:
+    """The type of a revision or a time."""
+    try:
+        return int(text)
+    except ValueError:
+        pass
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ArgumentTypeError(f"must be a revision, or a time such as 2026-03-01T12:00:00Z, not {text!r}")
+    return time.isoformat()
 
 
 def at_least(lowest: int) -> Callable[[str], int]:

@@ -1,14 +1,17 @@
 """What the command prints: data on standard output, notes on standard error, no colours, nothing a terminal obeys."""
 
+import csv
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 Fields = Mapping[str, Any]
 """A JSON object to print; times may stand in it as they are."""
+
+_NOTHING: Final = "-"
 
 
 def note(text: str) -> None:
@@ -35,11 +38,23 @@ def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
+def print_csv(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Comma-separated values (RFC 4180), ``-`` for nothing left out."""
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow([name.replace(" ", "_") for name in heading])
+    writer.writerows([("" if cell == _NOTHING else escaped(cell)) for cell in row] for row in rows)
+
+
+def moment(text: str | None) -> datetime | None:
+    """A time of an answer as one that is shown to the millisecond."""
+    return datetime.fromisoformat(text) if text is not None else None
+
+
 def shown(value: object) -> str:
     """A value for people: text as it is, times to the millisecond, ``-`` for nothing, anything else as JSON."""
     match value:
         case None:
-            return "-"
+            return _NOTHING
         case str():
             return value
         case datetime():

@@ -31,33 +31,37 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, it cannot be read, or the state directory cannot be used.
     """
-    from gateway.adapters.state_dir import process_in
-    from gateway.cli.read_side import open_read_side
+    import asyncio
 
-    with open_read_side(options.config) as side:
-        process = process_in(side.state_dir)
-        if process is None:
-            _rebuild(side)
-        else:
-            os.kill(process, signal.SIGUSR1)
-            note(f"the gateway runs with process id {process}; it was told to rebuild, and serves on meanwhile")
+    asyncio.run(_have_rebuilt(options))
     return Exit.OK
 
 
-def _rebuild(side: "ReadSide") -> None:
-    import asyncio
+async def _have_rebuilt(options: Namespace) -> None:
+    from gateway.adapters.state_dir import process_in
+    from gateway.cli.read_side import open_read_side
 
+    async with open_read_side(options.config) as side:
+        process = process_in(side.state_dir)
+        if process is None:
+            await _rebuild(side)
+        else:
+            os.kill(process, signal.SIGUSR1)
+            note(f"the gateway runs with process id {process}; it was told to rebuild, and serves on meanwhile")
+
+
+async def _rebuild(side: "ReadSide") -> None:
     from gateway.adapters.state_dir import claim_state_dir
 
     # a second rebuild takes whoever holds the state directory for the gateway
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     with claim_state_dir(side.state_dir):
-        head = side.log.head()
-        cache = side.empty_cache()
-        side.fold(cache, head, _progress(head))
+        head = await side.log.head()
+        cache = await side.empty_cache()
+        await side.fold(cache, head, _progress(head))
         if not cache.position:
             cache.advance(0)  # without it, the empty cache of an empty log would not be written
-        asyncio.run(cache.flush())
+        await cache.flush()
     note(f"the read cache is rebuilt from {head} events")
 
 

@@ -24,18 +24,24 @@ def execute(options: Namespace) -> Exit:
         SettingsError: the settings cannot be used.
         StateError: there is no log, or it cannot be read.
     """
+    import asyncio
+
+    return asyncio.run(_verify(options))
+
+
+async def _verify(options: Namespace) -> Exit:
     from gateway.adapters.tinydb_cache import UnusableCacheError
     from gateway.cli.read_side import open_read_side
     from gateway.verify import differences
 
-    with open_read_side(options.config) as side:
+    async with open_read_side(options.config) as side:
         try:
-            found = side.filed_cache()
+            found = await side.filed_cache()
         except UnusableCacheError as error:
             note(f"the read cache cannot be used: {error}")
             return Exit.NO
-        expected = side.empty_cache()
-        side.fold(expected, found.position)
+        expected = await side.empty_cache()
+        await side.fold(expected, found.position)
     differing = [asdict(difference) for difference in differences(expected.tables(), found.tables())]
     if options.json:
         for difference in differing:

@@ -1,14 +1,15 @@
 """Every query by its name: what it takes, who may ask it, and who answers."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gateway.acks import verdict_body
+from gateway.messages import Verdict
 from gateway.ports import OutcomeSearch
 from gateway.queries.answers import Result
 from gateway.queries.desk import Asker, Find, Table
-from gateway.queries.documents import DocumentQueries
+from gateway.queries.documents import Allowed, DocumentQueries
 from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.parameters import (
@@ -90,8 +91,7 @@ class Queries:
         return await self.history.diff(query)
 
     async def _outcome(self, query: OutcomeOf, asker: Asker) -> Result:
-        verdicts = await self.outcomes.find_by_command_id(query.command_id)
-        return Result([verdict_body(verdict) for verdict in verdicts if asker.may_see(verdict.device)])
+        return outcome_result(await self.outcomes.find_by_command_id(query.command_id), asker.may_see)
 
     async def _trace(self, query: Trace, asker: Asker) -> Result:
         if query.device is not None:
@@ -101,3 +101,8 @@ class Queries:
     def _outages(self, _query: Outages, asker: Asker) -> Result:
         asker.check(self.gateway)
         return Result(self.outages())
+
+
+def outcome_result(verdicts: Sequence[Verdict], allowed: Allowed) -> Result:
+    """The verdicts on commands, each in the words of its acknowledgement."""
+    return Result([verdict_body(verdict) for verdict in verdicts if allowed(verdict.device)])

@@ -1,17 +1,29 @@
 """The subcommands that look at the state directory: what they print is current, and they write nothing."""
 
+import csv
 from pathlib import Path
 from uuid import UUID
 
 import pytest
 
-from gateway.domain.device_events import AlarmCleared, DeviceConnected, DeviceRegistered
+from gateway.domain.device_events import AlarmCleared, AlarmRaised, DeviceConnected, DeviceRegistered
 from gateway.ids import event_id
 from gateway.messages import ErrorDetail, NewEvent, Outcome, Verdict
 from tests.support.command_line import Run
 from tests.support.gateway_state import AT, GatewayState
 
-READING = [("devices",), ("device", "pump-7"), ("history", "pump-7"), ("outcome", "c-1"), ("verify",)]
+READING = [
+    ("devices",),
+    ("device", "pump-7"),
+    ("history", "pump-7"),
+    ("state", "pump-7", "--at", "0"),
+    ("diff", "pump-7", "0", "1"),
+    ("alarms",),
+    ("outcome", "c-1"),
+    ("trace", "c-1"),
+    ("outages",),
+    ("verify",),
+]
 
 
 def refusal(command_id: str, actor: str, device: str) -> Verdict:
@@ -74,10 +86,113 @@ def test_a_device_with_an_event_that_cannot_be_read_is_listed_as_degraded(on_sta
 
 
 @pytest.mark.usefixtures("pump")
-@pytest.mark.parametrize("subcommand", ["device", "history"])
-def test_an_unknown_device_is_a_negative_answer(on_state: Run, subcommand: str) -> None:
-    ran = on_state(subcommand, "pump-8")
-    assert (ran.status, ran.out, ran.err) == (1, "", "unknown device: pump-8\n")
+@pytest.mark.parametrize(
+    "command",
+    [("device", "pump-8"), ("history", "pump-8"), ("state", "pump-8", "--at", "0"), ("diff", "pump-8", "0", "1")],
+)
+def test_an_unknown_device_is_a_negative_answer(on_state: Run, command: tuple[str, ...]) -> None:
+    ran = on_state(*command)
+    assert (ran.status, ran.out, ran.err) == (1, "", "edge-gateway: there is no device pump-8\n")
+
+
+@pytest.mark.usefixtures("pump")
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("state", "pump-7", "--at", "yesterday"),
+        ("state", "pump-7", "--at", "2026-03-01T12:00:00"),
+        ("diff", "pump-7", "0"),
+        ("diff", "pump-7", "0", "x"),
+        ("device", "pump/7"),
+        ("trace",),
+        ("trace", "c-1", "--correlation", "c-1"),
+        ("trace", "--event", "e-1"),
+        ("devices", "--json", "--csv"),
+    ],
+)
+def test_a_question_that_cannot_be_asked_is_a_usage_error(on_state: Run, command: tuple[str, ...]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        on_state(*command)
+    assert ended.value.code == 2
+
+
+@pytest.mark.usefixtures("pump")
+@pytest.mark.parametrize("subcommand", [("history", "pump-7", "--follow")])
+def test_what_never_ends_cannot_be_asked_of_a_directory(on_state: Run, subcommand: tuple[str, ...]) -> None:
+    ran = on_state(*subcommand)
+    assert (ran.status, ran.out) == (2, "")
+    assert "--remote" in ran.err
+
+
+@pytest.mark.usefixtures("pump")
+def test_a_number_beyond_every_revision_is_refused_and_no_fault(on_state: Run) -> None:
+    ran = on_state("state", "pump-7", "--at", str(2**63))
+    assert (ran.status, ran.out) == (65, "")
+    assert "less than or equal" in ran.err
+
+
+@pytest.mark.usefixtures("pump")
+def test_the_state_is_shown_as_it_was(on_state: Run) -> None:
+    states = [on_state("state", "pump-7", "--at", revision, "--json").objects[0] for revision in "012"]
+    assert [(state["revision"], list(state["state"]["alarms"])) for state in states] == [(0, []), (1, []), (2, ["hot"])]
+    [now] = on_state("state", "pump-7", "--at", "2999-01-01T00:00:00+01:00", "--json").objects
+    assert now == states[2]
+    assert ["revision", "1"] in on_state("state", "pump-7", "--at", "1").lines
+    assert on_state("state", "pump-7", "--at", "2000-01-01T00:00:00Z").status == 1
+
+
+@pytest.mark.usefixtures("pump")
+def test_a_difference_is_shown_change_by_change(on_state: Run) -> None:
+    ran = on_state("diff", "pump-7", "1", "2")
+    assert ["add", "/alarms/hot"] in [line[:2] for line in ran.lines]
+    assert ran.err.startswith("from revision 1 (")
+    [whole] = on_state("diff", "pump-7", "1", "2", "--json").objects
+    assert len(whole["patch"]) == len(ran.lines)
+    assert (on_state("diff", "pump-7", "2", "2").out, on_state("diff", "pump-7", "2", "2").status) == ("", 0)
+    assert on_state("diff", "pump-7", "-1", "0").err.startswith("from before its first event to revision 0")
+
+
+def test_alarms_are_listed_of_all_devices_or_of_one(on_state: Run, pump: GatewayState) -> None:
+    pump.take(DeviceRegistered(at=AT, model="T-800"), device="fan-1", command_id="c-9")
+    pump.take(AlarmRaised(at=AT, code="loud", severity="critical"), device="fan-1", command_id="c-10")
+    assert [line[1:4] for line in on_state("alarms").lines] == [
+        ["at", "severity", "device"],
+        ["critical", "fan-1", "loud"],
+        ["info", "pump-7", "hot"],
+    ]
+    assert [(one["device"], one["code"]) for one in on_state("alarms", "fan-1", "--json").objects] == [
+        ("fan-1", "loud")
+    ]
+    assert on_state("alarms", "nobody", "--json").objects == []
+
+
+def test_devices_are_written_for_a_spreadsheet(on_state: Run, pump: GatewayState) -> None:
+    pump.take(DeviceRegistered(at=AT, model='T-800, "new"\n'), device="fan-1", command_id="c-9")
+    rows = list(csv.reader(on_state("devices", "--csv").out.splitlines()))
+    assert rows == [
+        ["id", "model", "status", "revision", "alarms", "last_seen"],
+        ["fan-1", 'T-800, "new"\\n', "offline", "0", "0", ""],
+        ["pump-7", "T-1000", "online", "2", "1", "2026-03-01T12:00:00.123456Z"],
+    ]
+
+
+@pytest.mark.usefixtures("pump")
+def test_a_trace_leads_from_command_event_and_course_to_the_command(on_state: Run) -> None:
+    event = str(event_id("alice", "pump-7", "c-3", 0))
+    found = [on_state("trace", *start, "--json") for start in (["c-3"], ["--event", event], ["--correlation", "c-3"])]
+    assert [
+        [(one["command_id"], [event["id"] for event in one["events"]]) for one in ran.objects] for ran in found
+    ] == [[("c-3", [event])]] * 3
+    assert found[2].err == "looked at the log behind position 2, up to 3\n"
+    command, caused = on_state("trace", "c-3").lines
+    assert (command[1:4], caused[:4]) == (["alice", "configure", "pump-7"], ["->", "2", "AlarmRaised", event])
+
+
+@pytest.mark.usefixtures("pump")
+def test_a_trace_of_what_nobody_sent_is_a_negative_answer(on_state: Run) -> None:
+    for start in (["c-99"], ["--event", str(UUID(int=1))], ["c-3", "--by", "bob"], ["c-3", "--device", "fan-1"]):
+        ran = on_state("trace", *start)
+        assert (ran.status, ran.out) == (1, "")
 
 
 @pytest.mark.usefixtures("pump")
