@@ -22,7 +22,7 @@ from gateway.topics import Topics
 ON_THE_WAY: Final = 2.0
 """Seconds that a query and its answer may take beyond what the gateway takes; then it is asked again."""
 
-RECONNECT_PAUSE: Final = 0.5
+PAUSE: Final = 0.5
 SHARE: Final = 3
 """A gateway may take this part of the patience for an answer, so that there is time to ask again."""
 
@@ -32,12 +32,11 @@ _KINDS: Final[Mapping[int, type[Refusal]]] = {kind.code: kind for kind in (NotFo
 class RemoteQuestions:
     """Asks a gateway, one question after the other; see :class:`~gateway.cli.asking.Questions`.
 
-    Attributes:
-        patience: seconds that an answer may take beyond what the question allows; ``None`` for any time.
+    A question that waits for something to happen is asked for as long as it takes; for any other, patience ends.
     """
 
     def __init__(self, dialler: Dialler, topics: Topics, actor: str, patience: float) -> None:
-        self.patience: float | None = patience
+        self._patience = patience
         self._dialler = dialler
         self._topics = topics
         self._actor = actor
@@ -59,7 +58,7 @@ class RemoteQuestions:
         """
         deferral: Overloaded | TimedOut = TimedOut("no answer from the gateway: does it run, and under this root?")
         try:
-            async with asyncio.timeout(self.patience):
+            async with asyncio.timeout(None if "wait_ms" in parameters else self._patience):
                 while True:
                     answer = await self._attempt(query, parameters)
                     if not isinstance(answer, Overloaded):
@@ -68,25 +67,26 @@ class RemoteQuestions:
                     await asyncio.sleep(deferral.retry_after_ms / 1_000)
         except TimeoutError:
             if not self._connected_before:
-                raise LinkLost(f"no answer from the broker within {self.patience:g} s") from None
+                raise LinkLost(f"no answer from the broker within {self._patience:g} s") from None
             raise deferral from None
 
     async def _attempt(self, query: str, parameters: Mapping[str, object]) -> Answer | Overloaded:
         """The answer, as often as the connection or the answer is lost on the way."""
-        lost = False
+        told = False
         while True:
             try:
                 return await self._ask_once(query, parameters)
             except TimeoutError:
-                continue
+                reason = "no answer"
             except LinkLost as error:
+                reason = str(error)
                 await self.hang_up()
                 if not self._connected_before:
                     raise
-                if not lost:
-                    note(f"{error}; connecting again")
-                    lost = True
-            await asyncio.sleep(RECONNECT_PAUSE)
+            if not told:
+                note(f"{reason}; asking again")
+                told = True
+            await asyncio.sleep(PAUSE)
 
     async def _ask_once(self, query: str, parameters: Mapping[str, object]) -> Answer | Overloaded:
         connection = await self._connected()
