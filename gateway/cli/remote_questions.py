@@ -23,6 +23,7 @@ ON_THE_WAY: Final = 2.0
 """Seconds that a query and its answer may take beyond what the gateway takes; then it is asked again."""
 
 PAUSE: Final = 0.5
+CATCHING_UP_MS: Final = 500
 SHARE: Final = 3
 """A gateway may take this part of the patience for an answer, so that there is time to ask again."""
 
@@ -134,8 +135,11 @@ def _read(payload: bytes) -> Answer | Overloaded:
     if "result" in body:
         return Answer(body["result"], body.get("next"))
     error, code = body["error"], body["code"]
-    if body["status"] == "deferred":
-        return Overloaded(error["message"], type=error["type"], retry_after_ms=body["retry_after_ms"])
+    # what a read cache that is catching up does not know may be there all the same
+    if body["status"] == "deferred" or (code == NotFound.code and body["stale"]):
+        return Overloaded(
+            error["message"], type=error["type"], retry_after_ms=body.get("retry_after_ms", CATCHING_UP_MS)
+        )
     raise _KINDS.get(code, Invalid)(error["message"], type=error["type"])
 
 

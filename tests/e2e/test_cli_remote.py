@@ -146,7 +146,8 @@ async def test_a_question_survives_a_gateway_that_starts_later(tmp_path: Path, d
             await tech.first(lambda message: message.topic.startswith("query/alice/get"))
             await asyncio.to_thread(plant.gateway.start)
             ran = await asking
-    assert (ran.returncode, json.loads(ran.stdout)["id"]) == (0, device)
+    assert ran.returncode == 0, ran.stderr
+    assert json.loads(ran.stdout)["id"] == device
 
 
 class Follower:
