@@ -154,8 +154,12 @@ async def test_2000_publishes_at_once_all_arrive_in_order(broker: Broker) -> Non
 
 
 HOLD = """
-import asyncio, sys
+import asyncio, signal, sys
 from tests.support.link_log import running_link
+
+# a shell's background jobs are started with it ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)
+
 
 async def main():
     async with running_link(int(sys.argv[1]), will_delay=0) as log:

@@ -44,7 +44,7 @@ def test_the_tour_works_as_it_is_written(own_site: Site) -> None:
         printed.setdefault(Path(words[0]).name, []).append(output)
     configured, before, changed, listed = map(json.loads, printed["mosquitto_rr"])
     state, config = map(json.loads, printed["mosquitto_sub"])
-    history, outcome, ledger, sent = printed["edge-gateway"]
+    history, outcome, trace, devices, ledger, sent = printed["edge-gateway"]
     assert (configured["status"], configured["command_id"]) == ("accepted", "speed-1")
     assert state["reported"]["rpm"] == 900
     assert before["result"]["state"]["reported"] == {}
@@ -53,5 +53,7 @@ def test_the_tour_works_as_it_is_written(own_site: Site) -> None:
     assert config == {"version": 1, "properties": {"rpm": 1200}}
     assert "ConfigurationApplied" in history
     assert "speed-1" in outcome
+    assert "ConfigurationRequested" in trace
+    assert "pump-7" in devices
     assert ledger.startswith("began at")
     assert "accepted" in sent
