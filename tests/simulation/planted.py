@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Final, cast
 from uuid import UUID
@@ -178,19 +178,6 @@ class PubackBeforeAnswer(Parts):
         return _HastyPipeline(parts, group, counters)
 
 
-class _SureHandler(Handler):
-    """What had no answer has not happened."""
-
-    def _doubtful(self) -> Container[UUID]:
-        return ()
-
-
-class NoDoubt(Parts):
-    def handler(self, handler: Handler) -> Handler:
-        parts = (handler.store, handler.outcomes, handler.aggregates, handler.encode, handler.clock)
-        return _SureHandler(*parts, handler.before_append)
-
-
 Planted = Callable[[], Parts]
 BUGS: Final[Sequence[Planted]] = (
     AcknowledgedBeforeAppended,
@@ -202,5 +189,4 @@ BUGS: Final[Sequence[Planted]] = (
     OrderSwappedOnRetry,
     ParkedOvertaken,
     PubackBeforeAnswer,
-    NoDoubt,
 )
