@@ -92,7 +92,7 @@ class Senders:
         world, again, seen = self._world, 1.0, 0
         while (answer := self.final(command.key)) is None:
             heard = self._ledger.answers[command.key]
-            waits_patiently = any(body["code"] == PARKED for body in heard) and int(command.id[-1], 16) % 2
+            waits_patiently = heard and heard[-1]["code"] == PARKED and int(command.id[-1], 16) % 2
             news = self._news[command.key]
             if len(heard) == seen:
                 news.clear()
