@@ -3,22 +3,20 @@
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 import structlog
 
 from gateway.adapters.event_index import EventIndex, Place
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
-from gateway.codec import command_key, follows, outcome_of, verdict_of
+from gateway.codec import outcome_of, verdict_of
+from gateway.command_events import events_at, verdict_behind
 from gateway.errors import StoreUnavailable
 from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
 from gateway.ports import EventStore
 
 log = structlog.get_logger()
-
-_FEW: Final = 8
 
 
 class IndexedStore:
@@ -106,9 +104,9 @@ class IndexedOutcomes:
         """
         verdicts = {verdict.key: verdict for verdict in await self._others.find_by_command_id(command_id)}
         for place in await self._index.between(*event_id_range(command_id)):
-            events = await events_at(self._store, place)
+            events = await events_at(self._store, *place)
             if events and (verdict := verdict_of(events, command_id)) is not None:
-                verdicts.setdefault(verdict.key, verdict)
+                verdicts[verdict.key] = verdict
         return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
 
     async def find_by_event_id(self, id: UUID) -> Verdict | None:
@@ -117,15 +115,12 @@ class IndexedOutcomes:
         Raises:
             StoreUnavailable: the store or the disk does not let it read.
         """
-        events = await self._events_with(id)
-        if events and (key := command_key(events[0])) != id:
-            events = await self._events_with(key)
-        return verdict_of(events) if events else await self._others.find_by_event_id(id)
+        return await verdict_behind(id, self._events_with) or await self._others.find_by_event_id(id)
 
     async def _events_with(self, id: UUID) -> list[RecordedEvent]:
         """This event, and those behind it that the same command caused; none where the index does not have it."""
         place = (await self._index.locate([id])).get(id)
-        events = await events_at(self._store, place) if place is not None else []
+        events = await events_at(self._store, *place) if place is not None else []
         return events if events and events[0].id == id else []
 
     async def remember(self, verdicts: Sequence[Verdict]) -> None:
@@ -148,23 +143,10 @@ class IndexedOutcomes:
         """The outcomes of the commands whose events begin there; ``None`` if others stand there."""
         found: dict[UUID, Outcome] = {}
         for key, place in places.items():
-            events = await events_at(self._store, place)
+            events = await events_at(self._store, *place)
             if not events or events[0].id != key:
                 log.error("event_index_wrong", stream=place.stream, revision=place.revision)
                 await self._index.forget_all()
                 return None
             found[key] = outcome_of(events)
         return found
-
-
-async def events_at(store: EventStore, place: Place) -> list[RecordedEvent]:
-    """The event that stands there, and those behind it that the same command caused."""
-    events: list[RecordedEvent] = []
-    after = place.revision - 1
-    while page := await store.read_stream(place.stream, after=after, limit=_FEW):
-        for event in page:
-            if events and not follows(event, events):
-                return events
-            events.append(event)
-        after = page[-1].revision
-    return events

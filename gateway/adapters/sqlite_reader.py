@@ -83,23 +83,22 @@ class SqliteReader:
         Of at most ``limit`` events and as many remembered outcomes, by time of receipt.
         """
         low, high = (bound.bytes for bound in event_id_range(command_id))
-        verdicts = self._remembered(
+        remembered = self._remembered(
             "WHERE key BETWEEN ? AND ? AND command_id = ? LIMIT ?", (low, high, command_id, limit)
         )
+        verdicts = {verdict.key: verdict for verdict in remembered}
         for event in self._events("WHERE event_id BETWEEN ? AND ? LIMIT ?", (low, high, limit)):
             verdict = verdict_of(self._events_of_command(event), command_id)
             if verdict is not None:
-                verdicts.append(verdict)
-        return sorted(verdicts, key=lambda verdict: verdict.outcome.received_at)
+                verdicts[verdict.key] = verdict
+        return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
 
     def find_by_event_id(self, id: UUID) -> Verdict | None:
         """The verdict on the command that caused this event, or whose key it is."""
-        for verdict in self._remembered("WHERE key = ?", (id.bytes,)):
-            return verdict
         for event in self._events("WHERE event_id = ?", (id.bytes,)):
             for first in self._events("WHERE event_id = ?", (command_key(event).bytes,)):
                 return verdict_of(self._events_of_command(first))
-        return None
+        return next(iter(self._remembered("WHERE key = ?", (id.bytes,))), None)
 
     def indexed_between(self, low: UUID, high: UUID, *, limit: int = 100) -> list[tuple[str, int]]:
         """Stream and revision of the indexed events of a log elsewhere whose ids lie in this range."""

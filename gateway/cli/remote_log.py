@@ -5,9 +5,9 @@ from typing import Final
 from uuid import UUID
 
 from gateway.adapters.event_index import Place
-from gateway.adapters.indexed_store import events_at
 from gateway.adapters.sqlite_reader import SqliteReader
-from gateway.codec import command_key, verdict_of
+from gateway.codec import verdict_of
+from gateway.command_events import events_at, verdict_behind
 from gateway.ids import event_id_range
 from gateway.messages import NO_STREAM, RecordedEvent, Verdict
 from gateway.ports import EventStore
@@ -42,22 +42,19 @@ class RemoteLog:
         """The verdicts on the commands that carry this id, whoever sent them and for whichever device."""
         verdicts = {verdict.key: verdict for verdict in self._own.find_by_command_id(command_id)}
         for place in await self._places(*event_id_range(command_id)):
-            events = await events_at(self._store, place)
+            events = await events_at(self._store, *place)
             verdict = verdict_of(events, command_id) if events else None
             if verdict is not None:
-                verdicts.setdefault(verdict.key, verdict)
+                verdicts[verdict.key] = verdict
         return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
 
     async def find_by_event_id(self, id: UUID) -> Verdict | None:
         """The verdict on the command that caused this event, or whose key it is."""
-        events = await self._events_with(id)
-        if events and (key := command_key(events[0])) != id:
-            events = await self._events_with(key)
-        return verdict_of(events) if events else self._own.find_by_event_id(id)
+        return await verdict_behind(id, self._events_with) or self._own.find_by_event_id(id)
 
     async def _events_with(self, id: UUID) -> list[RecordedEvent]:
         for place in await self._places(id, id):
-            events = await events_at(self._store, place)
+            events = await events_at(self._store, *place)
             if events and events[0].id == id:
                 return events
         return []

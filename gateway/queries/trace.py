@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from gateway.acks import verdict_body
-from gateway.codec import follows, read_metadata, verdict_of
+from gateway.codec import read_metadata, verdict_of
+from gateway.command_events import events_at
 from gateway.domain.catalogue import Catalogue, stream_of
 from gateway.ids import event_id
 from gateway.messages import RecordedEvent, Verdict
@@ -14,9 +15,6 @@ from gateway.queries.answers import Result, fitting
 from gateway.queries.documents import Allowed
 from gateway.queries.history import MOST_SCANNED, PAGE, told
 from gateway.queries.parameters import Trace
-
-FEW: Final = 8
-"""Events that are read at a time to find those of one command."""
 
 Wanted = Callable[[str, str], bool]
 """Whether a command of this actor for this device is asked for, and may be told."""
@@ -69,7 +67,7 @@ class TraceQueries:
             scanned, place = scanned + len(page), page[-1].position
             for event in page:
                 if read_metadata(event).get("$correlationId") == correlation_id and self._is_wanted(event, wanted):
-                    events = await self._caused_from(event)
+                    events = await events_at(self.store, event.stream, event.revision)
                     verdict = verdict_of(events)
                     if verdict is not None:
                         found.append((_step(verdict, events), event.position))
@@ -96,16 +94,6 @@ class TraceQueries:
     def _is_wanted(self, event: RecordedEvent, wanted: Wanted) -> bool:
         located = self.catalogue.locate(event.stream)
         return located is not None and wanted(str(read_metadata(event).get("actor")), located[1])
-
-    async def _caused_from(self, first: RecordedEvent) -> list[RecordedEvent]:
-        """An event, and those behind it that the same command caused."""
-        events = [first]
-        while page := await self.store.read_stream(first.stream, after=events[-1].revision, limit=FEW):
-            for event in page:
-                if not follows(event, events):
-                    return events
-                events.append(event)
-        return events
 
     async def _events_of(self, verdict: Verdict) -> Sequence[RecordedEvent]:
         """The events of a command that was accepted, as they stand in the log."""

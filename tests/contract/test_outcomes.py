@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID
@@ -201,6 +201,18 @@ async def test_every_event_of_a_command_leads_to_its_verdict(memory: Memory) -> 
 async def test_the_key_of_a_refused_command_leads_to_its_verdict(memory: Memory) -> None:
     await memory.outcomes.remember([refused("c1")])
     assert await memory.outcomes.find_by_event_id(key_of("c1")) == refused("c1")
+
+
+async def test_an_effect_counts_more_than_an_older_verdict_whose_premise_fell(memory: Memory) -> None:
+    verdict = refused("c1")
+    await memory.outcomes.remember([replace(verdict, outcome=replace(verdict.outcome, premise=key_of("c0")))])
+    await memory.store.append("device-pump-7", NO_STREAM, events_of_command("c1"))
+    told = [
+        (await memory.find([key_of("c1")]))[key_of("c1")],
+        *[found.outcome for found in await memory.outcomes.find_by_command_id("c1")],
+        *[found.outcome for found in [await memory.outcomes.find_by_event_id(key_of("c1"))] if found is not None],
+    ]
+    assert [outcome.code for outcome in told] == [201, 201, 201]
 
 
 async def test_an_event_that_no_command_caused_leads_to_no_verdict(memory: Memory) -> None:
