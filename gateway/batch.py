@@ -44,6 +44,12 @@ class _Draft:
         """Whether only our own memory can give this verdict again."""
         return not self.events and self.request.sender_gave_id and self.outcome.retry_after_ms is None
 
+    @property
+    def verdict(self) -> Verdict:
+        """The outcome with the command that it is for."""
+        one = self.request
+        return Verdict(one.key, one.command_id, one.actor, one.device, one.name, self.outcome)
+
 
 class Batch:
     """Collects verdicts, and the events to append for them.
@@ -88,11 +94,7 @@ class Batch:
     @property
     def verdicts(self) -> Sequence[Verdict]:
         """What to remember: the log alone would not tell it."""
-        return [
-            Verdict(request.key, request.command_id, request.actor, request.device, request.name, draft.outcome)
-            for request, draft in ((draft.request, draft) for draft in self._drafts.values())
-            if draft.is_memorable
-        ]
+        return [draft.verdict for draft in self._drafts.values() if draft.is_memorable]
 
     def settle(self, appended: Appended | None) -> None:
         """Take note of what the append says."""
@@ -133,7 +135,7 @@ class Batch:
     def _without_events(self, request: Request, outcome: Outcome) -> _Draft:
         draft = _Draft(request, outcome)
         if draft.is_memorable:
-            draft = _Draft(request, replace(outcome, persisted_at=self._now, premise=self._premise))
+            return replace(draft, outcome=replace(outcome, persisted_at=self._now, premise=self._premise))
         return draft
 
     def _rehearse(self, request: Request) -> Outcome:

@@ -44,7 +44,7 @@ class Delivery(Protocol):
     def acknowledge(self) -> None:
         """Let the broker forget it (PUBACK), in the order of receipt.
 
-        Does nothing if the connection that it came on is gone: the broker delivers it again on the next.
+        If the connection that it came on is gone, the broker is told when it delivers it again.
         """
         ...
 
