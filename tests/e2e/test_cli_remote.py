@@ -4,7 +4,7 @@ import asyncio
 import json
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 
 from gateway.cli import main
-from tests.support.broker import Broker
 from tests.support.gateway_process import REPOSITORY, GatewayProcess
 from tests.support.site import Site, site
 from tests.support.technician import Body, Technician
@@ -217,26 +216,6 @@ async def test_a_history_is_followed_across_restarts_of_broker_and_gateway(own_s
         async with own_site.technician() as tech:
             await tech.send(device, device, "connect")
         assert [event["revision"] for event in await one.events(1)] == [1]
-
-
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[GatewayProcess]:
-    """A broker that knows Alice, and lets her ask for herself alone; no gateway."""
-    passwords, rules = tmp_path / "passwords", tmp_path / "rules"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "alice", "secret"], check=True)
-    rules.write_text("pattern write edge/gw1/query/%u/#\npattern read edge/gw1/answer/%u/#\n")
-    (tmp_path / "password").write_text("secret\n")
-    (tmp_path / "wrong").write_text("guess\n")
-    broker = Broker(tmp_path / "broker")
-    with broker._config.open("a") as config:
-        config.write(f"password_file {passwords}\nacl_file {rules}\n")
-    gateway = GatewayProcess(tmp_path / "gateway", broker.port)
-    try:
-        broker.start()
-        yield gateway
-    finally:
-        gateway.close()
-        broker.stop()
 
 
 @pytest.mark.parametrize(

@@ -129,34 +129,13 @@ async def test_it_survives_a_broker_that_is_killed_meanwhile(alone: tuple[Broker
     assert len(events(gateway, device)) == 1
 
 
-@pytest.fixture
-def guarded(tmp_path: Path) -> Iterator[tuple[Broker, GatewayProcess]]:
-    """A broker that knows Alice, and lets her speak for herself alone; no gateway."""
-    passwords, rules = tmp_path / "passwords", tmp_path / "rules"
-    subprocess.run(["mosquitto_passwd", "-b", "-c", passwords, "alice", "secret"], check=True)
-    rules.write_text("pattern write edge/gw1/cmd/%u/#\npattern read edge/gw1/ack/%u/#\n")
-    (tmp_path / "password").write_text("secret\n")
-    (tmp_path / "wrong").write_text("guess\n")
-    broker = Broker(tmp_path / "broker")
-    with broker._config.open("a") as config:
-        config.write(f"password_file {passwords}\nacl_file {rules}\n")
-    gateway = GatewayProcess(tmp_path / "gateway", broker.port)
-    try:
-        broker.start()
-        yield broker, gateway
-    finally:
-        gateway.close()
-        broker.stop()
-
-
 @pytest.mark.parametrize(
     ("password", "actor", "status"),
     [("password", "alice", 75), ("wrong", "alice", 77), ("password", "bob", 77)],
 )
 def test_what_the_broker_does_not_allow_is_told_from_what_nobody_answers(
-    guarded: tuple[Broker, GatewayProcess], tmp_path: Path, password: str, actor: str, status: int
+    guarded: GatewayProcess, tmp_path: Path, password: str, actor: str, status: int
 ) -> None:
-    _, gateway = guarded
     user = ("--username", "alice", "--password-file", str(tmp_path / password), "--actor", actor)
-    ran = gateway.run("send", "pump-7", "suspend", *user, "--timeout", "1.5")
+    ran = guarded.run("send", "pump-7", "suspend", *user, "--timeout", "1.5")
     assert (ran.returncode, ran.stdout, ran.stderr.count("\n")) == (status, "", 1)

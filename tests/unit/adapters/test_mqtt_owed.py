@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from tests.support.link_log import LinkLog, running_link
@@ -35,34 +36,26 @@ async def test_what_was_settled_too_late_is_acknowledged_when_it_comes_again_and
     assert len(settled_late.deliveries) == 2
 
 
-async def test_another_message_with_the_same_packet_id_is_handled(
-    broker: ScriptedBroker, settled_late: LinkLog
+@pytest.mark.parametrize(
+    ("session", "coming"),
+    [
+        pytest.param(True, [(5, "cmd/a", b"another", True), (6, "cmd/b", b"two", True)], id="other content, same id"),
+        # and what comes again after a new one is none of those that were owed
+        pytest.param(True, [(5, "cmd/a", b"one", False), (6, "cmd/a", b"two", True)], id="new, same id and content"),
+        pytest.param(False, [(5, "cmd/a", b"one", True)], id="the session is lost"),
+    ],
+)
+async def test_what_only_looks_like_a_settled_message_is_handled(
+    broker: ScriptedBroker,
+    settled_late: LinkLog,
+    session: bool,  # noqa: FBT001
+    coming: list[tuple[int, str, bytes, bool]],
 ) -> None:
     peer = await broker.connection()
-    await peer.greet(session=True)
-    peer.deliver(5, "cmd/a", b"another", dup=True)
-    peer.deliver(6, "cmd/b", b"two", dup=True)
-    assert len(await settled_late.until_delivered(4)) == 4
-
-
-async def test_a_new_message_with_the_same_packet_id_and_content_is_handled(
-    broker: ScriptedBroker, settled_late: LinkLog
-) -> None:
-    peer = await broker.connection()
-    await peer.greet(session=True)
-    peer.deliver(5, "cmd/a", b"one")
-    # and what comes again after a new one is none of those that were owed
-    peer.deliver(6, "cmd/a", b"two", dup=True)
-    assert len(await settled_late.until_delivered(4)) == 4
-
-
-async def test_nothing_is_owed_to_a_broker_that_has_lost_the_session(
-    broker: ScriptedBroker, settled_late: LinkLog
-) -> None:
-    peer = await broker.connection()
-    await peer.greet(session=False)
-    peer.deliver(5, "cmd/a", b"one", dup=True)
-    assert len(await settled_late.until_delivered(3)) == 3
+    await peer.greet(session=session)
+    for packet_id, topic, payload, dup in coming:
+        peer.deliver(packet_id, topic, payload, dup=dup)
+    assert len(await settled_late.until_delivered(2 + len(coming))) == 2 + len(coming)
 
 
 async def test_a_delivery_that_was_never_settled_is_handled_again(broker: ScriptedBroker) -> None:
