@@ -49,6 +49,13 @@ class EnduringTechnician(Technician):
                     await super().listen()
             self._connected.clear()
             await asyncio.sleep(PAUSE)
+            await self.clear_up()
+
+    async def clear_up(self) -> None:
+        """End what aiomqtt leaves behind, for a second, where a socket is closed as soon as it is open."""
+        if (task := self._client._misc_task) is not None:
+            task.cancel()
+            await asyncio.wait([task])
 
 
 def _client(port: int) -> Client:
@@ -74,3 +81,4 @@ async def enduring_technician(port: int) -> AsyncIterator[EnduringTechnician]:
     finally:
         listening.cancel()
         await asyncio.gather(listening, return_exceptions=True)
+        await one.clear_up()
