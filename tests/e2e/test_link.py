@@ -90,6 +90,8 @@ async def test_what_was_not_acknowledged_comes_again_in_order_and_is_said_to_be_
                 await client.publish("cmd/a", str(number), qos=1)
             for delivery in (await log.until_delivered(20))[:5]:
                 delivery.acknowledge()
+            # a broker that is asked for the session anew reads no further on its old connection
+            await log.link.publish("behind/the/acknowledgements", b"")
         async with running_link(broker.port, acknowledging=True) as log:
             again = await log.until_delivered(15)
             assert (await log.until_connected()).session_present is True
