@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -43,6 +43,8 @@ from gateway.handler import Handler
 from gateway.health import Health
 from gateway.homeassistant import BIRTH, Discovery
 from gateway.intake import Intake
+from gateway.latency import Latencies, unobserved
+from gateway.monitoring import monitoring
 from gateway.outage_watch import OutageWatch
 from gateway.outages import OutageLedger
 from gateway.parking import Parking, ParkingLimits
@@ -180,6 +182,7 @@ class Gateway:
         self._cursors = SqliteCursors(database)
         self._identity = SqliteIdentity(database)
         self._found = found
+        self._latencies = Latencies() if settings.metrics.listen else None
         self._had_session = found.had_session
         store = storage.store
         self._topics = topics = Topics(settings.root)
@@ -215,6 +218,20 @@ class Gateway:
         info = gateway_info(catalogue, settings.gateway.id)
         self._queries = self._query_desk(catalogue, codec, topics, info)
         self._outages = OutageWatch(self._ledger, self._parking, self._clock, settings.outages.clock_tolerance)
+        self._figures = Figures(
+            settings.gateway.id,
+            store,
+            storage.figures,
+            self._parking,
+            self._projector,
+            cache,
+            self._feed,
+            self._retained,
+            self._pipeline,
+            self._ledger,
+            lambda: self._link.epoch,
+            lambda: self._link.is_up,
+        )
         self._health = Health(
             self._link,
             topics,
@@ -222,19 +239,7 @@ class Gateway:
             self._counters,
             info=info,
             interval=settings.health.interval,
-            probe=Figures(
-                settings.gateway.id,
-                store,
-                storage.figures,
-                self._parking,
-                self._projector,
-                cache,
-                self._feed,
-                self._retained,
-                self._pipeline,
-                self._ledger,
-                lambda: self._link.epoch,
-            ),
+            probe=self._figures,
         )
 
     async def run(self, stop: asyncio.Event, rebuild: asyncio.Event) -> None:
@@ -242,6 +247,7 @@ class Gateway:
         await self._outages.start(self._found.last_alive, crashed=self._found.crashed)
         flush_interval = self._settings.readmodel.flush_interval
         work = {
+            **self._monitoring(),
             "link": self._link.run(),
             "projector": self._projector.run(),
             "retained": self._retained.run(),
@@ -265,6 +271,12 @@ class Gateway:
             task.cancel()
         await asyncio.wait(tasks)
         await self._save()
+
+    def _monitoring(self) -> dict[str, Coroutine[Any, Any, None]]:
+        if self._latencies is None:
+            return {}
+        endpoint = monitoring(self._settings.metrics.listen, self._counters, self._figures, self._latencies)
+        return {"monitoring": endpoint.run()}
 
     async def _finish(self) -> None:
         """No new deliveries; what was taken is settled, acknowledged and projected; then leave the broker."""
@@ -297,11 +309,18 @@ class Gateway:
             snapshot_every=settings.event_store.snapshot_every,
         )
         encode = partial(codec.encode, gateway=settings.gateway.id)
+        observe = self._latencies.observe if self._latencies else unobserved
         return PipelineParts(
             intake=Intake(topics, catalogue, self._access, settings.mqtt.max_payload, settings.gateway.id),
             rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
             handler=Handler(
-                self._storage.store, self._storage.outcomes, aggregates, encode, self._clock, self._feed.begin
+                self._storage.store,
+                self._storage.outcomes,
+                aggregates,
+                encode,
+                self._clock,
+                before_append=self._feed.begin,
+                observe=observe,
             ),
             parking=self._parking,
             publisher=self._link,
@@ -312,6 +331,7 @@ class Gateway:
             deadletter_topic=topics.deadletter,
             patience=settings.event_store.patience,
             batch=settings.limits.batch,
+            observe=observe,
         )
 
     def _query_desk(self, catalogue: Catalogue, codec: EventCodec, topics: Topics, info: dict[str, Any]) -> QueryDesk:

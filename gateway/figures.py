@@ -23,6 +23,7 @@ class Figures:
         gateway: its name.
         store_figures: what is told of the event store beside the rest.
         epoch: number of the current broker connection.
+        connected: whether it stands.
     """
 
     gateway: str
@@ -36,6 +37,7 @@ class Figures:
     pipeline: Pipeline
     ledger: OutageLedger
     epoch: Callable[[], int]
+    connected: Callable[[], bool]
 
     def __call__(self) -> dict[str, Any]:
         """All figures."""
@@ -45,6 +47,7 @@ class Figures:
             "gateway": self.gateway,
             "version": __version__,
             "epoch": self.epoch(),
+            "broker": {"connected": self.connected()},
             "in_flight": self.pipeline.in_flight,
             "event_store": {
                 **self.store_figures(),

@@ -13,6 +13,7 @@ from gateway.batch import Batch, Encode
 from gateway.domain.catalogue import stream_of
 from gateway.domain.decider import Decider
 from gateway.errors import StoreUnavailable, WrongExpectedRevision
+from gateway.latency import Observe, Step, unobserved
 from gateway.messages import Aggregate, Answer, Appended, Outcome, Request
 from gateway.ports import Clock, EventStore, Outcomes
 
@@ -43,6 +44,7 @@ class Handler:
     encode: Encode
     clock: Clock
     before_append: Callable[[], Awaitable[None]] = _nothing
+    observe: Observe = unobserved
     _doubts: dict[UUID, float] = field(default_factory=dict, init=False)
     """Until when (monotonic seconds) the events of a command may land whose append had no answer."""
 
@@ -97,14 +99,17 @@ class Handler:
 
     async def _append(self, stream: str, expected: int, batch: Batch) -> Appended:
         await self.before_append()
+        began = self.clock.monotonic()
         try:
-            return await self.store.append(stream, expected, batch.events)
+            appended = await self.store.append(stream, expected, batch.events)
         except BaseException as error:
             # whatever happened, what is cached of this stream may be out of date
             self.aggregates.forget(stream)
             if not isinstance(error, WrongExpectedRevision):
                 self._doubts.update(dict.fromkeys(batch.keys, self.clock.monotonic() + DOUBT))
             raise
+        self.observe(Step.APPEND, self.clock.monotonic() - began, 1)
+        return appended
 
     def _doubtful(self) -> Container[UUID]:
         """The commands whose events may still land in the log."""

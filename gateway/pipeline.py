@@ -34,6 +34,7 @@ from gateway.errors import (
 from gateway.handler import Handler
 from gateway.intake import Intake
 from gateway.lanes import Lanes
+from gateway.latency import Observe, Step, unobserved
 from gateway.messages import Answer, MessageProperties, Outcome, ParkedEntry, Request, WaitFor
 from gateway.parking import ParkedDelivery, Parking
 from gateway.ports import Clock, Delivery, Publisher
@@ -111,6 +112,7 @@ class Pipeline:
             log.exception("intake_fault", topic=delivery.topic)
             self._bury(delivery, "gateway-fault", repr(error), settle=True)
             return
+        parts.observe(Step.INTAKE, parts.clock.monotonic() - now, 1)
         # 2. behind the others of its device, unless its actor is too fast
         item = _Item(delivery, request, now)
         wait = parts.rate.take(request.actor, now)
@@ -247,6 +249,9 @@ class Pipeline:
             answers = await parts.handler.handle(requests)
             self._served()
             return answers
+        began = parts.clock.monotonic()
+        for item in items:
+            parts.observe(Step.QUEUE, began - item.since, 1)
         deadline = items[0].since + parts.patience
         pause = FIRST_PAUSE
         reason = f"no answer within {parts.patience:g} s"
@@ -265,6 +270,7 @@ class Pipeline:
                     raise
                 reason = str(error)
             else:
+                parts.observe(Step.SETTLE, parts.clock.monotonic() - began, len(items))
                 if self._parking.since is not None:
                     self._served(wrote=any(one.outcome.persisted_at and not one.duplicate for one in answers))
                 return answers
@@ -301,7 +307,7 @@ class Pipeline:
             item.request, answer, gateway=self._parts.gateway, epoch=self._parts.epoch()
         )
         published = self._parts.publisher.publish(topic, payload, properties=properties)
-        published.add_done_callback(partial(self._published, item.delivery, item.parked))
+        published.add_done_callback(partial(self._confirmed, item, self._parts.clock.monotonic()))
 
     def _bury(self, delivery: Delivery, reason: str, message: str, *, actor: str = "", settle: bool = False) -> None:
         """Publish a dead letter; with ``settle`` nothing else is said of the delivery, so it ends with it."""
@@ -310,6 +316,13 @@ class Pipeline:
         published = self._parts.publisher.publish(self._parts.deadletter_topic, letter, properties=_JSON)
         if settle:
             published.add_done_callback(partial(self._published, delivery, None))
+
+    def _confirmed(self, item: _Item, sent: float, published: "asyncio.Future[None]") -> None:
+        if not published.cancelled() and published.exception() is None:
+            now = self._parts.clock.monotonic()
+            self._parts.observe(Step.CONFIRM, now - sent, 1)
+            self._parts.observe(Step.TOTAL, now - item.since, 1)
+        self._published(item.delivery, item.parked, published)
 
     def _published(self, delivery: Delivery, parked: ParkedEntry | None, published: "asyncio.Future[None]") -> None:
         """6. The broker has the answer: PUBACK. Without a connection there is nobody to tell, and it comes again."""
@@ -339,6 +352,7 @@ class PipelineParts:
         epoch: number of the current broker connection.
         patience: seconds that a command waits for the store before it is parked.
         batch: most commands of one device that are decided together.
+        observe: told how long each step took.
     """
 
     intake: Intake
@@ -353,3 +367,4 @@ class PipelineParts:
     deadletter_topic: str
     patience: float
     batch: int
+    observe: Observe = unobserved

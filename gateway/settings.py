@@ -47,12 +47,22 @@ def _stream_prefix(value: str) -> str:
     return value
 
 
+def _address(value: str) -> str:
+    if not value or (value.startswith("unix:/") and value != "unix:/"):
+        return value
+    host, _, port = value.rpartition(":")
+    if not host.strip("[]") or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _HIGHEST_PORT:
+        raise ValueError("must be empty, or such as 127.0.0.1:9464 or unix:/run/edge-gateway/metrics.sock")
+    return value
+
+
 def _some(value: tuple[str, ...]) -> tuple[str, ...]:
     if not value:
         raise ValueError("must not be empty")
     return value
 
 
+_HIGHEST_PORT: Final = 65_535
 _STORE_SCHEMES: Final = frozenset({"esdb", "esdb+discover", "kdb", "kdb+discover", "kurrentdb", "kurrentdb+discover"})
 
 
@@ -182,6 +192,14 @@ class HealthSettings(Section):
     interval: float = Field(10.0, gt=0, description="Seconds between two health messages")
 
 
+class MetricsSettings(Section):
+    """The table ``[metrics]``."""
+
+    listen: Annotated[str, AfterValidator(_address)] = Field(
+        "", description="host:port, or unix: and a path, of /metrics, /healthz and /readyz; empty: not served"
+    )
+
+
 class OutageSettings(Section):
     """The table ``[outages]``."""
 
@@ -213,6 +231,7 @@ class Settings(Section):
     readmodel: ReadModelSettings = ReadModelSettings()
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     health: HealthSettings = HealthSettings()
+    metrics: MetricsSettings = MetricsSettings()
     outages: OutageSettings = OutageSettings()
     log: LogSettings = LogSettings()
     domain: DomainSettings = DomainSettings()

@@ -1,0 +1,118 @@
+"""The figures of health as Prometheus metrics, made when somebody asks; between two scrapes they cost nothing."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from gateway.latency import Latencies
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+PREFIX: Final = "edge_gateway_"
+
+COUNTERS: Final[Mapping[str, str]] = {
+    "received": "Commands that the broker delivered",
+    "duplicates": "Answers to copies of commands that were settled before",
+    "dead_letters": "Messages that went to the dead-letter topic",
+    "answers_refused_by_broker": "Acknowledgements that the broker refused: look at its ACL",
+    "answers_not_confirmed": "Acknowledgements whose connection ended first; their commands come again",
+    "connections": "Connections to the broker",
+    "sessions_lost": "Broker sessions that were lost, with all that waited in them",
+}
+"""The counters of health that are there from the start, at 0: an alert needs something to rise from."""
+
+_STATUSES: Final = ("accepted", "deferred", "rejected")
+_STATUS_COUNTER: Final = "commands_"
+_REFUSAL_COUNTER: Final = "refused_"
+
+_GAUGES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
+    "broker_connected": (("broker", "connected"), "Whether there is a connection to the broker"),
+    "in_flight_commands": (("in_flight",), "Commands accepted and not acknowledged yet"),
+    "event_store_available": (("event_store", "available"), "Whether the event store takes commands"),
+    "event_store_head": (("event_store", "head"), "Position of the newest event"),
+    "parked_commands": (("parked", "commands"), "Commands that wait for the event store"),
+    "parked_devices": (("parked", "devices"), "Devices with such commands"),
+    "read_cache_lag_events": (("read_cache", "lag"), "Events that the read cache does not show yet"),
+    "read_cache_rebuilding": (("read_cache", "rebuilding"), "Whether the read cache is catching up"),
+    "feed_lag_events": (("feed", "lag"), "Events that are not published yet"),
+    "retained_waiting": (("retained", "waiting"), "Retained messages that wait for the broker"),
+}
+"""Name of each gauge: where its value stands in health, and what it says."""
+
+_OUTAGE_GAUGES: Final = {
+    "open": "Outages that go on",
+    "unacknowledged": "Lost sessions that no operator has acknowledged yet",
+}
+
+
+class Metrics(Collector):
+    """Tells the counters, the figures and the latencies; no label comes from a sender."""
+
+    def __init__(self, counters: "Counter[str]", probe: Callable[[], Mapping[str, Any]], latencies: Latencies) -> None:
+        """Tell of these counters, of what ``probe`` finds, and of these latencies."""
+        self._counters = counters
+        self._probe = probe
+        self._latencies = latencies
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(self)
+        ProcessCollector(registry=self._registry)
+
+    def exposition(self) -> bytes:
+        """Everything, in the text format of Prometheus."""
+        return generate_latest(self._registry)
+
+    def unready(self) -> list[str]:
+        """Why commands are not settled at once; empty where they are."""
+        figures = self._probe()
+        reasons = {
+            "no connection to the broker": not figures["broker"]["connected"],
+            "the event store is away": not figures["event_store"]["available"],
+            "the read cache is catching up": figures["read_cache"]["rebuilding"],
+        }
+        return [reason for reason, holds in reasons.items() if holds]
+
+    def collect(self) -> Iterator[Metric]:
+        """Every metric with its current value."""
+        figures = self._probe()
+        about = {"gateway": figures["gateway"], "version": figures["version"]}
+        info = GaugeMetricFamily(f"{PREFIX}info", "Which gateway this is", labels=list(about))
+        info.add_metric(list(about.values()), 1)
+        yield info
+        for name, (path, documentation) in _GAUGES.items():
+            value: Any = figures
+            for key in path:
+                value = value[key]
+            yield GaugeMetricFamily(f"{PREFIX}{name}", documentation, value=value)
+        for name, documentation in _OUTAGE_GAUGES.items():
+            yield GaugeMetricFamily(f"{PREFIX}outages_{name}", documentation, value=len(figures["outages"][name]))
+        yield from self._counted()
+        yield self._steps()
+
+    def _counted(self) -> Iterator[Metric]:
+        counters = dict(self._counters)
+        statuses = CounterMetricFamily(f"{PREFIX}commands", "Answers to commands, by their status", labels=["status"])
+        for status in _STATUSES:
+            statuses.add_metric([status], counters.pop(_STATUS_COUNTER + status, 0))
+        yield statuses
+        refusals = CounterMetricFamily(
+            f"{PREFIX}refusals", "Commands that were refused or deferred, by code and reason", labels=["code", "type"]
+        )
+        for name in [name for name in counters if name.startswith(_REFUSAL_COUNTER)]:
+            code, _, reason = name.removeprefix(_REFUSAL_COUNTER).partition("_")
+            refusals.add_metric([code, reason], counters.pop(name))
+        yield refusals
+        for name in sorted({*COUNTERS, *counters}):
+            documentation = COUNTERS.get(name, "A counter of health")
+            yield CounterMetricFamily(f"{PREFIX}{name}", documentation, value=counters.get(name, 0))
+
+    def _steps(self) -> Metric:
+        family = HistogramMetricFamily(
+            f"{PREFIX}step_seconds", "How long the steps from receipt to acknowledgement take", labels=["step"]
+        )
+        for step, histogram in self._latencies.histograms.items():
+            family.add_metric([step], histogram.cumulative(), histogram.seconds)
+        return family
