@@ -1,4 +1,4 @@
-"""Logging: structlog straight to standard error, as colours on a terminal or as JSON lines.
+"""Logging: structlog straight to standard error, as colours on a terminal or as JSON lines; or to systemd's journal.
 
 One event name for each occurrence, fields instead of sentences. What the libraries log joins it through one handler.
 """
@@ -11,6 +11,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from gateway.journal import Journal, is_journal
+
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 
@@ -19,24 +21,25 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
 
     Args:
         level: the least that is told: debug, info, warning or error.
-        style: console, json, or auto: console where the stream is a terminal.
+        style: console, json, or auto: console where the stream is a terminal, the journal's own where systemd reads it.
         stream: where it goes.
     """
     as_console = style == "console" or (style == "auto" and stream.isatty())
-    shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    render: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
-        if as_console
-        else [structlog.processors.format_exc_info, _as_json_line]
-    )
+    shared: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
+    render: list[Processor]
+    stamped = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    logger: _Lines | Journal = _Lines(stream)
+    if as_console:
+        render = [stamped, structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+    elif style == "auto" and is_journal(stream):
+        logger = Journal()
+        render = [structlog.processors.format_exc_info]
+    else:
+        render = [stamped, structlog.processors.format_exc_info, _as_json_line]
     structlog.configure(
         processors=[*shared, *render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_: _Lines(stream),
+        logger_factory=lambda *_: logger,
         cache_logger_on_first_use=True,
     )
     root = logging.getLogger()

@@ -211,7 +211,9 @@ class LogSettings(Section):
     """The table ``[log]``."""
 
     level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is told")
-    format: Literal["auto", "console", "json"] = Field("auto", description="auto: console on a terminal, else JSON")
+    format: Literal["auto", "console", "json"] = Field(
+        "auto", description="auto: console on a terminal, native in the journal, else JSON"
+    )
 
 
 class DomainSettings(Section):
