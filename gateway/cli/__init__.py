@@ -11,6 +11,7 @@ from typing import Final, Protocol
 from gateway import __version__
 from gateway.cli import (
     alarms,
+    backup,
     check_config,
     describe,
     device,
@@ -66,6 +67,7 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "verify": verify,
     "describe": describe,
     "migrate": migrate,
+    "backup": backup,
 }
 
 
