@@ -17,6 +17,7 @@ from gateway.cli import (
     device,
     devices,
     diff,
+    doctor,
     history,
     migrate,
     outages,
@@ -68,6 +69,7 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "describe": describe,
     "migrate": migrate,
     "backup": backup,
+    "doctor": doctor,
 }
 
 

@@ -1,0 +1,142 @@
+"""A short-lived client that looks at a broker: what it grants, what it refuses, and whether it keeps a session."""
+
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from paho.mqtt.client import Client, ConnectFlags, MQTTMessage, MQTTv5
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from gateway.adapters.mqtt import LinkOptions
+from gateway.errors import LinkLost
+
+_TICK: Final = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What CONNACK says.
+
+    Attributes:
+        refusal: why nobody is let in; empty where somebody is.
+        session_present: whether the broker knew this client id.
+        properties: the MQTT 5 properties, by their names in paho.
+        certificate: of the broker, as Python's ssl tells it; empty without TLS.
+    """
+
+    refusal: str
+    session_present: bool
+    properties: dict[str, Any]
+    certificate: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Probe:
+    """One client id, over several connections. Every wait is bounded by ``options.connect_timeout``."""
+
+    options: LinkOptions
+    _client: Client | None = field(default=None, init=False)
+    _granted: Granted | None = field(default=None, init=False)
+    _codes: dict[int, ReasonCode] = field(default_factory=dict, init=False)
+    _messages: dict[str, bytes] = field(default_factory=dict, init=False)
+
+    def as_nobody(self) -> "Probe":
+        """The same without user and password."""
+        return Probe(replace(self.options, client_id=f"{self.options.client_id}-nobody", username="", password=""))
+
+    def connect(self, *, session_expiry: int, clean_start: bool = False) -> Granted:
+        """Connect, and wait for CONNACK.
+
+        Raises:
+            LinkLost: there is no broker, or it does not answer.
+            OSError: a file of TLS cannot be read, or the broker's certificate is not trusted.
+        """
+        options = self.options
+        is_unix = bool(options.socket_path)
+        client = self._client = Client(
+            CallbackAPIVersion.VERSION2,
+            options.client_id,
+            protocol=MQTTv5,
+            transport="unix" if is_unix else "tcp",
+            reconnect_on_failure=False,
+        )
+        self._granted = None
+        client.connect_timeout = options.connect_timeout
+        if options.username:
+            client.username_pw_set(options.username, options.password or None)
+        if options.tls is not None:
+            client.tls_set_context(options.tls.context())
+        client.on_connect = self._connected
+        client.on_publish = self._published
+        client.on_message = self._received
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = session_expiry
+        host = options.socket_path if is_unix else options.host
+        client.connect(host, options.port, keepalive=15, clean_start=clean_start, properties=properties)
+        self._wait(lambda: self._granted is not None, "no answer to CONNECT")
+        if self._granted is None:
+            raise LinkLost("the broker hangs up")
+        return self._granted
+
+    def subscribe(self, topic: str) -> None:
+        """Ask for a topic; whether it is granted shows in what comes."""
+        if self._client is not None:
+            self._client.subscribe(topic, options=SubscribeOptions(qos=1))
+
+    def publish(self, topic: str, payload: bytes) -> ReasonCode:
+        """Publish with QoS 1; the reason code of PUBACK.
+
+        Raises:
+            LinkLost: the broker hung up over it, or said nothing.
+        """
+        if self._client is None:
+            raise LinkLost("there is no connection")
+        number = self._client.publish(topic, payload, qos=1).mid
+        self._wait(lambda: number in self._codes, f"no PUBACK for a message to {topic}")
+        return self._codes[number]
+
+    def heard(self, topic: str, patience: float) -> bytes | None:
+        """The last message on a topic, awaited for so many seconds."""
+        deadline = time.monotonic() + patience
+        while topic not in self._messages and time.monotonic() < deadline and self._client is not None:
+            self._client.loop(_TICK)
+        return self._messages.get(topic)
+
+    def disconnect(self) -> None:
+        """Leave; the session stays for as long as the connection had asked for."""
+        if self._client is not None:
+            self._client.disconnect()
+            self._client.loop(_TICK)
+            self._client = None
+
+    def _wait(self, done: Callable[[], bool], otherwise: str) -> None:
+        deadline = time.monotonic() + self.options.connect_timeout
+        while not done():
+            if self._client is None or self._client.loop(_TICK) or time.monotonic() > deadline:
+                if done():
+                    return
+                raise LinkLost(otherwise)
+
+    def _connected(
+        self, client: Client, _userdata: object, flags: ConnectFlags, code: ReasonCode, found: Properties | None
+    ) -> None:
+        line = client.socket()
+        certificate = line.getpeercert() if isinstance(line, ssl.SSLSocket) else None
+        self._granted = Granted(
+            str(code) if code.is_failure else "",
+            flags.session_present,
+            found.json() if found is not None else {},  # type: ignore[no-untyped-call]
+            dict(certificate or {}),
+        )
+
+    def _published(self, _client: Client, _userdata: object, number: int, code: ReasonCode, _found: Properties) -> None:
+        self._codes[number] = code
+
+    def _received(self, _client: Client, _userdata: object, message: MQTTMessage) -> None:
+        self._messages[message.topic] = bytes(message.payload)

@@ -1,0 +1,61 @@
+"""``edge-gateway doctor``: is everything around the gateway as it should be?"""
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from gateway.cli.exit_status import Exit
+from gateway.cli.options import add_config, add_json
+from gateway.cli.output import escaped, note, print_json
+
+if TYPE_CHECKING:
+    from gateway.doctor.findings import Finding
+    from gateway.settings_loader import Loaded
+
+SUMMARY: Final = "check broker, store, disk, clock and certificates, and say what to do"
+
+
+def add_options(parser: ArgumentParser) -> None:
+    """Tell the parser what may follow."""
+    parser.epilog = "Exit status: 0 where nothing failed, 1 where something did, 78 where the settings are wrong."
+    add_config(parser)
+    add_json(parser)
+    parser.add_argument("--quiet", action="store_true", help="only what is not right, as for cron")
+
+
+def execute(options: Namespace) -> Exit:
+    """Make every check, and print each finding as soon as it is there.
+
+    Raises:
+        SettingsError: the settings cannot be used: nothing can be checked with them.
+    """
+    from gateway.doctor.findings import Level
+    from gateway.settings_loader import load_settings
+
+    counts = dict.fromkeys(Level, 0)
+    for group, finding in _findings(load_settings(options.config)):
+        counts[finding.level] += 1
+        if options.quiet and finding.level in {Level.OK, Level.SKIPPED}:
+            continue
+        if options.json:
+            print_json(
+                {"check": group, "level": finding.level, "detail": finding.detail, "remedy": finding.remedy or None}
+            )
+        else:
+            print(escaped(f"{finding.level:8}{group}: {finding.detail}"))
+            if finding.remedy:
+                print(escaped(f"{'':8}-> {finding.remedy}"), flush=True)
+    if not options.quiet:
+        note(", ".join(f"{count} {level}" for level, count in counts.items()))
+    return Exit.NO if counts[Level.FAILED] else Exit.OK
+
+
+def _findings(loaded: "Loaded") -> "Iterator[tuple[str, Finding]]":
+    from gateway.doctor import examine
+    from gateway.doctor.findings import fine, warning
+
+    if not loaded.warnings:
+        yield "settings", fine("they are right")
+    for told in loaded.warnings:
+        yield "settings", warning(told, "see config/gateway.toml")
+    yield from examine(loaded.settings)
