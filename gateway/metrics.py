@@ -25,6 +25,14 @@ COUNTERS: Final[Mapping[str, str]] = {
 }
 """The counters of health that are there from the start, at 0: an alert needs something to rise from."""
 
+REFUSALS: Final = (
+    "refused_429_too-fast",
+    "refused_500_gateway-fault",
+    "refused_500_device-degraded",
+    "refused_503_store-unavailable",
+)
+"""Those of them that nobody but the gateway or its load is to blame for."""
+
 _STATUSES: Final = ("accepted", "deferred", "rejected")
 _STATUS_COUNTER: Final = "commands_"
 _REFUSAL_COUNTER: Final = "refused_"
@@ -93,7 +101,7 @@ class Metrics(Collector):
         yield self._steps()
 
     def _counted(self) -> Iterator[Metric]:
-        counters = dict(self._counters)
+        counters = {**dict.fromkeys(REFUSALS, 0), **self._counters}
         statuses = CounterMetricFamily(f"{PREFIX}commands", "Answers to commands, by their status", labels=["status"])
         for status in _STATUSES:
             statuses.add_metric([status], counters.pop(_STATUS_COUNTER + status, 0))

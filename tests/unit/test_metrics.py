@@ -6,23 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.latency import Histogram, Latencies, Step
 from gateway.metrics import COUNTERS, Metrics
-
-
-def figures(**changed: Any) -> dict[str, Any]:
-    return {
-        "gateway": "gw1",
-        "version": "0.1.0",
-        "epoch": 3,
-        "broker": {"connected": True},
-        "in_flight": 7,
-        "event_store": {"kind": "embedded", "head": 12, "available": True},
-        "parked": {"commands": 4, "devices": 2},
-        "read_cache": {"position": 10, "lag": 2, "rebuilding": False},
-        "feed": {"position": 12, "lag": 0},
-        "retained": {"waiting": 1},
-        "outages": {"open": {"store": "2026-03-01T12:00:00Z"}, "unacknowledged": {}},
-        **changed,
-    }
+from tests.support.figures import figures
 
 
 def scraped(counters: Counter[str], latencies: Latencies | None = None, **changed: Any) -> dict[str, float]:
