@@ -1,5 +1,6 @@
 """An answer becomes an acknowledgement: its topic, its JSON and its MQTT properties. Pure."""
 
+from dataclasses import replace
 from typing import Any, Final
 
 import orjson
@@ -36,6 +37,9 @@ def acknowledgement(
     if outcome.retry_after_ms is not None:
         body["retry_after_ms"] = outcome.retry_after_ms
     properties = reply_properties(request.reply, outcome.code)
+    if request.traceparent is not None:
+        # of this copy: an answer belongs to the trace in which it was asked for
+        properties = replace(properties, user=(*properties.user, ("traceparent", request.traceparent)))
     return request.reply.topic, orjson.dumps(body, option=orjson.OPT_UTC_Z), properties
 
 

@@ -63,6 +63,12 @@ async def test_status_and_code_stand_in_the_user_properties(tech: Technician, on
     assert ack.content_type == "application/json"
 
 
+async def test_the_trace_of_a_command_comes_back_with_its_answer(tech: Technician, online: str) -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    ack = await _ask(tech, online, user=(("traceparent", trace),))
+    assert dict(ack.user)["traceparent"] == trace
+
+
 async def test_it_names_the_command_and_what_became_of_it(tech: Technician, online: str) -> None:
     ack = (await _ask(tech, online)).body
     expected = {"device": online, "command": "report", "actor": online, "status": "accepted", "duplicate": False}

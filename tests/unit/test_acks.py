@@ -1,3 +1,4 @@
+from dataclasses import replace
 from uuid import UUID
 
 import orjson
@@ -49,6 +50,13 @@ def test_a_refusal_tells_why_and_which_field() -> None:
 def test_a_deferral_tells_when_to_send_again() -> None:
     body = body_of(Answer(refused(TooFast("slow down", retry_after_ms=250), REQUEST)))
     assert (body["status"], body["code"], body["retry_after_ms"]) == ("deferred", 429, 250)
+
+
+def test_an_answer_belongs_to_the_trace_of_its_command() -> None:
+    trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    traced = replace(REQUEST, traceparent=trace)
+    _, _, properties = acknowledgement(traced, Answer(Outcome(204, b"", NOW)), gateway="gw1", epoch=1)
+    assert properties.user == (("status", "accepted"), ("code", "204"), ("traceparent", trace))
 
 
 def test_status_code_and_correlation_stand_in_the_properties() -> None:
