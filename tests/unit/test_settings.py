@@ -285,6 +285,21 @@ def test_the_password_of_the_store_comes_as_a_credential(tmp_path: Path) -> None
     assert settings.event_store.password.get_secret_value() == "secret"
 
 
+@pytest.mark.parametrize("listen", ["", "127.0.0.1:9464", "[::1]:9464", "localhost:1", "unix:/run/gw/metrics.sock"])
+def test_metrics_are_served_at_a_port_or_at_a_socket(file: Path, listen: str) -> None:
+    file.write_text(f'[metrics]\nlisten = "{listen}"\n')
+    assert load(file).settings.metrics.listen == listen
+
+
+@pytest.mark.parametrize(
+    "listen", ["9464", ":9464", "127.0.0.1", "127.0.0.1:0", "a:65536", "a:x", "unix:", "unix:/", "[]:1"]
+)
+def test_anything_else_is_no_place_for_metrics(file: Path, listen: str) -> None:
+    file.write_text(f'[metrics]\nlisten = "{listen}"\n')
+    [error] = errors(file)
+    assert error.startswith(f"{file}:2: metrics.listen: must be empty, or such as 127.0.0.1:9464")
+
+
 @pytest.mark.parametrize(("root", "expected"), [("", "edge/gw1"), ("site/7/edge", "site/7/edge")])
 def test_the_root_of_the_topics_follows_the_gateways_id(root: str, expected: str) -> None:
     assert load(None, GATEWAY_MQTT__ROOT=root).settings.root == expected
