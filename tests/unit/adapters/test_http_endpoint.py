@@ -156,7 +156,7 @@ async def test_only_owner_and_group_may_ask_at_a_unix_socket(endpoint: Path) -> 
 
 
 async def test_an_open_connection_does_not_hold_up_the_end(path: Path) -> None:
-    async with serving(f"unix:{path}"):
+    async with asyncio.timeout(20), serving(f"unix:{path}", patience=1_000.0):
         await listening(path)
         reader, writer = await asyncio.open_unix_connection(path)
         writer.write(b"GET /m")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.sqlite_file import connect_writer
+from gateway.adapters.sqlite_file import connect_bystander, connect_writer
 from gateway.cli.exit_status import Exit
 from gateway.domain.device_events import DeviceConnected
 from tests.support.command_line import Run
@@ -93,13 +93,34 @@ def test_a_copy_that_cannot_be_made_leaves_the_older_one(on_state: Run, pump: Ga
     on_state("backup", copy)
     kept = copy.read_bytes()
     database = pump.directory / "gateway.db"
-    content = bytearray(database.read_bytes())
-    content[4096 * 3 : 4096 * 4] = b"\x07" * 4096
-    database.write_bytes(content)
+    with closing(sqlite3.connect(database)) as found:
+        (event_id,) = found.execute("SELECT event_id FROM events").fetchone()
+    content = database.read_bytes()
+    # once in its table, once in an index: SQLite reads the one without a complaint
+    assert content.count(event_id) == 2
+    database.write_bytes(content.replace(event_id, bytes(16), 1))
     ran = on_state("backup", copy)
-    assert ran.status == Exit.SETTINGS
+    assert (ran.status, "not whole" in ran.err) == (Exit.SETTINGS, True)
     assert copy.read_bytes() == kept
     assert sorted(path.name for path in copy.parent.iterdir()) == ["copy.db", "gateway.toml", "state"]
+
+
+def test_a_gateway_that_starts_and_stops_meanwhile_makes_no_copy_of_two_times(
+    on_state: Run, pump: GatewayState, copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Path] = []
+
+    def connect(path: Path) -> sqlite3.Connection:
+        connection = connect_bystander(path)
+        if not opened:
+            connection.execute("SELECT count(*) FROM events").fetchall()
+            pump.take(DeviceConnected(at=AT), command_id="meanwhile")
+        opened.append(path)
+        return connection
+
+    monkeypatch.setattr("gateway.adapters.sqlite_backup.connect_bystander", connect)
+    assert on_state("backup", copy, "--json").objects[0]["position"] == 4
+    assert len(opened) == 2
 
 
 @pytest.mark.parametrize(("target", "reason"), [("state/gateway.db", "the database itself"), ("no/where", "No such")])
