@@ -27,7 +27,7 @@ async def _reports(tech: Technician, device: str, commands: int) -> None:
         body = {"command_id": command_id, "data": {"properties": {"count": number}}}
         await tech.publish(f"cmd/{device}/{device}/report", body)
     acks = [await tech.final(command_id) for command_id in ids]
-    assert {ack["code"] for ack in acks} == {200}
+    assert not (others := [ack for ack in acks if ack["code"] != 200]), others[:3]
 
 
 if __name__ == "__main__":
