@@ -47,8 +47,10 @@ class Probe:
     _messages: dict[str, bytes] = field(default_factory=dict, init=False)
 
     def as_nobody(self) -> "Probe":
-        """The same without user and password."""
-        return Probe(replace(self.options, client_id=f"{self.options.client_id}-nobody", username="", password=""))
+        """The same without user, password and certificate."""
+        own = self.options
+        tls = replace(own.tls, certificate=None, key=None) if own.tls else None
+        return Probe(replace(own, client_id=f"{own.client_id}-nobody", username="", password="", tls=tls))
 
     def connect(self, *, session_expiry: int, clean_start: bool = False) -> Granted:
         """Connect, and wait for CONNACK.

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.support.broker import Broker
-from tests.support.gateway_process import GatewayProcess
+from tests.support.certificates import make_certificate
+from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.technician import ROOT
 
 PASSWD: Final = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
@@ -32,9 +33,11 @@ def strict_broker(directory: Path, **settings: str) -> Iterator[Broker]:
         broker.stop()
 
 
-def examined(directory: Path, port: int, mqtt: Mapping[str, object]) -> tuple[int, dict[str, str]]:
+def examined(
+    directory: Path, port: int, mqtt: Mapping[str, object], more: Sections | None = None
+) -> tuple[int, dict[str, str]]:
     """Exit status, and each finding about the broker with its level."""
-    gateway = GatewayProcess(directory / "gateway", port, {"mqtt": mqtt})
+    gateway = GatewayProcess(directory / "gateway", port, {"mqtt": mqtt, **(more or {})})
     ran = gateway.run("doctor", "--json")
     gateway.close()
     found = [json.loads(line) for line in ran.stdout.splitlines()]
@@ -61,6 +64,31 @@ def test_a_broker_without_rules_lets_anybody_forge(tmp_path: Path) -> None:
     assert status == 1
     assert found["the gateway's own user can publish commands as any actor"] == "failed"
     assert found["a client without a user can publish commands as any actor"] == "failed"
+
+
+def test_over_tls_the_brokers_certificate_is_looked_at(tmp_path: Path) -> None:
+    broken, good = make_certificate(tmp_path / "other"), make_certificate(tmp_path / "good")
+    files = {"certfile": str(good.public), "keyfile": str(good.key)}
+    with strict_broker(tmp_path, **files) as broker:
+        for name, trusted in (("good", good), ("broken", broken)):
+            trust = {"mqtt.tls": {"enabled": True, "ca_file": str(trusted.public)}}
+            status, found = examined(tmp_path / name, broker.port, USER, trust)
+            if trusted is good:
+                assert "the broker's certificate is valid until 2049-12-31" in found
+                assert set(found.values()) <= {"ok", "skipped"}
+            else:
+                assert status == 1
+                assert [detail.startswith("TLS fails: ") for detail in found] == [True]
+
+
+def test_who_has_no_certificate_is_turned_away_where_one_is_required(tmp_path: Path) -> None:
+    own = make_certificate(tmp_path / "_gateway")
+    files = {"certfile": str(own.public), "keyfile": str(own.key), "cafile": str(own.public)}
+    with strict_broker(tmp_path, **files, require_certificate="true", use_identity_as_username="true") as broker:
+        ours = {"enabled": True, "ca_file": str(own.public), "cert_file": str(own.public), "key_file": str(own.key)}
+        _, found = examined(tmp_path, broker.port, {"connect_timeout": 2.0}, {"mqtt.tls": ours})
+    assert found["the broker lets nobody in without a user"] == "ok"
+    assert found["the gateway's own user cannot publish commands: Not authorized"] == "ok"
 
 
 def test_a_wrong_password_is_told(tmp_path: Path) -> None:
