@@ -88,11 +88,14 @@ class HttpEndpoint:
                 return
             async with asyncio.timeout(self._patience):
                 page = self._answer(await reader.readuntil(b"\r\n\r\n"))
+            # all of it, before the connection is closed
+            writer.transport.set_write_buffer_limits(0)
             async with asyncio.timeout(self._patience):
                 writer.write(_response(page))
                 await writer.drain()
         except (OSError, TimeoutError, EOFError, asyncio.LimitOverrunError):
-            return  # whoever it is does not speak HTTP, or is gone
+            # whoever it is does not speak HTTP, does not listen, or is gone
+            writer.transport.abort()
         finally:
             writer.close()
             with suppress(OSError):

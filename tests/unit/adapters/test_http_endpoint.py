@@ -18,6 +18,7 @@ PAGES: Mapping[str, object] = {
     "/metrics": lambda: Page(b"up 1\n", "text/plain; version=0.0.4"),
     "/readyz": lambda: Page(b"no\n", status=HTTPStatus.SERVICE_UNAVAILABLE),
     "/broken": broken,
+    "/large": lambda: Page(b"x" * 1_000_000),
 }
 
 
@@ -116,6 +117,23 @@ async def test_no_more_than_so_many_are_served_at_once(endpoint: Path) -> None:
         await hang_up(writer)
     while (await ask(endpoint, b"GET /metrics HTTP/1.1\r\n\r\n"))[0] != "HTTP/1.1 200 OK":
         await asyncio.sleep(0)
+
+
+async def test_who_does_not_take_the_answer_keeps_nobody_else_from_asking(path: Path) -> None:
+    async with asyncio.timeout(20), serving(f"unix:{path}", patience=0.05):
+        await listening(path)
+        deaf = [await asyncio.open_unix_connection(path) for _ in range(MAX_CONNECTIONS)]
+        for reader, writer in deaf:
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            writer.write(b"GET /large HTTP/1.1\r\n\r\n")
+        while (await ask(path, b"GET /metrics HTTP/1.1\r\n\r\n"))[0] != "HTTP/1.1 200 OK":
+            await asyncio.sleep(0)
+        for _, writer in deaf:
+            await hang_up(writer)
+
+
+async def test_a_large_page_arrives_whole(endpoint: Path) -> None:
+    assert await ask(endpoint, b"GET /large HTTP/1.1\r\n\r\n") == ("HTTP/1.1 200 OK", b"x" * 1_000_000)
 
 
 async def test_a_taken_port_is_tried_again_until_it_is_free() -> None:
