@@ -2,7 +2,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -37,9 +37,8 @@ def examined(
     directory: Path, port: int, mqtt: Mapping[str, object], more: Sections | None = None
 ) -> tuple[int, dict[str, str]]:
     """Exit status, and each finding about the broker with its level."""
-    gateway = GatewayProcess(directory / "gateway", port, {"mqtt": mqtt, **(more or {})})
-    ran = gateway.run("doctor", "--json")
-    gateway.close()
+    with closing(GatewayProcess(directory / "gateway", port, {"mqtt": mqtt, **(more or {})})) as gateway:
+        ran = gateway.run("doctor", "--json")
     found = [json.loads(line) for line in ran.stdout.splitlines()]
     return ran.returncode, {one["detail"]: one["level"] for one in found if one["check"] == "broker"}
 
@@ -59,8 +58,10 @@ def test_a_broker_that_is_set_up_as_it_should_be_passes(tmp_path: Path) -> None:
 def test_a_broker_without_rules_lets_anybody_forge(tmp_path: Path) -> None:
     broker = Broker(tmp_path / "broker")
     broker.start()
-    status, found = examined(tmp_path, broker.port, {})
-    broker.stop()
+    try:
+        status, found = examined(tmp_path, broker.port, {})
+    finally:
+        broker.stop()
     assert status == 1
     assert found["the gateway's own user can publish commands as any actor"] == "failed"
     assert found["a client without a user can publish commands as any actor"] == "failed"
@@ -107,13 +108,13 @@ def test_a_broker_that_is_away_is_told(tmp_path: Path) -> None:
 
 def test_a_broker_that_puts_another_client_id_in_place_is_told_and_keeps_the_gateways_session(tmp_path: Path) -> None:
     with strict_broker(tmp_path, use_username_as_clientid="true") as broker:
-        gateway = GatewayProcess(tmp_path / "gateway", broker.port, {"mqtt": {**USER, "backoff_max": 0.3}})
-        gateway.launch()
-        while not gateway.log("link_connected"):
-            pass
-        ran = gateway.run("doctor", "--json", "--quiet")
-        assert "took over its session" in ran.stdout
-        while len(gateway.log("link_connected")) < 2:
-            pass
-        assert gateway.log("link_connected")[1]["session_present"] is True
-        gateway.close()
+        quick = {"mqtt": {**USER, "backoff_max": 0.3}}
+        with closing(GatewayProcess(tmp_path / "gateway", broker.port, quick)) as gateway:
+            gateway.launch()
+            while not gateway.log("link_connected"):
+                pass
+            ran = gateway.run("doctor", "--json", "--quiet")
+            assert "took over its session" in ran.stdout
+            while len(gateway.log("link_connected")) < 2:
+                pass
+            assert gateway.log("link_connected")[1]["session_present"] is True
