@@ -23,6 +23,10 @@ class Access:
     """Decides the role of an actor towards a device."""
 
     def __init__(self, operators: Sequence[OperatorRule]) -> None:
+        self.replace(operators)
+
+    def replace(self, operators: Sequence[OperatorRule]) -> None:
+        """From now on these are the rules."""
         self._rules = tuple(operators)
 
     def is_stranger(self, actor: str, device: str) -> bool:

@@ -5,16 +5,11 @@ finish what was taken, let the read side see it, take leave of the broker, flush
 """
 
 import asyncio
-import os
-import signal
-import sys
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -25,32 +20,35 @@ from gateway.adapters.clock import SystemClock
 from gateway.adapters.mqtt import Connected, Link, LinkEvents
 from gateway.adapters.sqlite import DATABASE_FILE, Database, open_database
 from gateway.adapters.sqlite_identity import SqliteCursors, SqliteIdentity
-from gateway.adapters.sqlite_inbox import SqliteInbox
 from gateway.adapters.sqlite_outages import SqlitePendingOutages
 from gateway.adapters.sqlite_snapshots import SqliteSnapshots
 from gateway.adapters.state_dir import claim_state_dir, last_sign_of_life, show_life
-from gateway.adapters.tinydb_cache import CACHE_FILE, ReadCache, open_cache
 from gateway.aggregates import Aggregates
 from gateway.broker import link_options
 from gateway.codec import EventCodec
 from gateway.custom_projection import CustomProjection
-from gateway.domain.catalogue import Catalogue
+from gateway.domain.catalogue import Catalogue, stream_of
 from gateway.domain.outages import GATEWAY
 from gateway.errors import StoreUnavailable, TimedOut
 from gateway.feed import Feed
 from gateway.figures import Figures
+from gateway.found import SESSION, Found, find
 from gateway.handler import Handler
 from gateway.health import Health
+from gateway.heartbeats import Heartbeats, store_answers
 from gateway.homeassistant import BIRTH, Discovery
 from gateway.intake import Intake
 from gateway.latency import Latencies, unobserved
+from gateway.log import set_level
 from gateway.monitoring import monitoring
 from gateway.outage_watch import OutageWatch
 from gateway.outages import OutageLedger
-from gateway.parking import Parking, ParkingLimits
+from gateway.parking import ParkingLimits
 from gateway.pipeline import Pipeline, PipelineParts
+from gateway.ports import Supervisor
 from gateway.projection import Projection
 from gateway.projector import Projector
+from gateway.pulses import of_lanes, of_link, of_projector
 from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.feed import FeedQueries
@@ -58,16 +56,17 @@ from gateway.queries.history import HistoryQueries
 from gateway.queries.table import Queries
 from gateway.queries.trace import TraceQueries
 from gateway.rate import RateLimit
+from gateway.reload import Reload
 from gateway.retained import Retained
 from gateway.schema import gateway_info
 from gateway.settings import Settings, load_catalogue, load_projections
+from gateway.settings_loader import Loaded
+from gateway.signals import Signals
 from gateway.storage import Storage, open_storage
+from gateway.supervision import Supervision, interval, status_line
 from gateway.topics import Topics
 
 log = structlog.get_logger()
-
-SWITCH_INTERVAL: Final = 50e-6
-"""Seconds. With Python's 5 ms a busy loop hardly ever hands over to the thread that writes: commits would stall."""
 
 DRAIN_PATIENCE: Final = 5.0
 LEAVE_PATIENCE: Final = 2.0
@@ -77,37 +76,16 @@ PRUNE_DELAY: Final = 3_600.0
 """Seconds after the start: a clock that was wrong at boot is right by then, and makes nothing forgotten too early."""
 
 PRUNE_INTERVAL: Final = 24 * 3_600.0
-_SESSION: Final = "mqtt_session"
 
 
-def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT; a second one ends the process at once. SIGUSR1 rebuilds the read cache.
+async def run(settings: Settings, signals: Signals, supervisor: Supervisor, reread: Callable[[], Loaded]) -> None:
+    """Run the gateway until it is asked to stop.
 
-    Raises:
-        StateError: the state directory or the database cannot be used.
-        StoreUnavailable: the disk does not let the database be opened.
-    """
-    sys.setswitchinterval(SWITCH_INTERVAL)
-    asyncio.run(_until_signalled(settings))
-
-
-async def _until_signalled(settings: Settings) -> None:
-    stop, rebuild = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop_or_abort, stop, number)
-    loop.add_signal_handler(signal.SIGUSR1, rebuild.set)
-    await run(settings, stop, rebuild)
-
-
-def _stop_or_abort(stop: asyncio.Event, number: int) -> None:
-    if stop.is_set():
-        os._exit(128 + number)
-    stop.set()
-
-
-async def run(settings: Settings, stop: asyncio.Event, rebuild: asyncio.Event) -> None:
-    """Run the gateway until ``stop`` is set; each time that ``rebuild`` is set, rebuild the read cache.
+    Args:
+        settings: to begin with.
+        signals: what is asked of it.
+        supervisor: who is told how it goes.
+        reread: reads the settings again.
 
     Raises:
         SettingsError: the settings cannot be used.
@@ -122,40 +100,11 @@ async def run(settings: Settings, stop: asyncio.Event, rebuild: asyncio.Event) -
             open_storage(settings.event_store, database, catalogue) as storage,
             asyncio.TaskGroup() as group,
         ):
-            found = await _find(settings, database, storage, state_dir, last_alive)
+            found = await find(settings, database, storage, state_dir, last_alive)
             gateway = Gateway(settings, catalogue, custom, database, storage, found, group)
             log.info("gateway_started", gateway=settings.gateway.id, version=__version__, state_dir=str(state_dir))
-            await gateway.run(stop, rebuild)
+            await gateway.run(signals, supervisor, reread)
             log.info("gateway_stopped", gateway=settings.gateway.id)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What an earlier run left behind."""
-
-    cache: ReadCache
-    parking: Parking
-    client_id: str
-    had_session: bool
-    last_alive: datetime | None
-    crashed: bool
-
-
-async def _find(
-    settings: Settings, database: Database, storage: Storage, state_dir: Path, last_alive: datetime | None
-) -> _Found:
-    limits = settings.limits
-    inbox = SqliteInbox(database, limits.disk_reserve)
-    parking = Parking(inbox, storage.store, SystemClock(), ParkingLimits(limits.parked, limits.parked_per_actor))
-    await parking.load()
-    return _Found(
-        cache=await asyncio.to_thread(open_cache, state_dir / CACHE_FILE),
-        parking=parking,
-        client_id=await SqliteIdentity(database).client_id(settings.gateway.id),
-        had_session=await SqliteCursors(database).load_cursor(_SESSION) is not None,
-        last_alive=last_alive,
-        crashed=database.crashed,
-    )
 
 
 class Gateway:
@@ -168,7 +117,7 @@ class Gateway:
         custom: Sequence[CustomProjection],
         database: Database,
         storage: Storage,
-        found: _Found,
+        found: Found,
         group: asyncio.TaskGroup,
     ) -> None:
         self._settings = settings
@@ -178,7 +127,8 @@ class Gateway:
         self._parking = found.parking
         self._clock = SystemClock()
         self._counters: Counter[str] = Counter()
-        self._access = Access([OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators])
+        self._access = Access(_rules(settings))
+        self._rates: list[RateLimit] = []
         self._cursors = SqliteCursors(database)
         self._identity = SqliteIdentity(database)
         self._found = found
@@ -242,10 +192,11 @@ class Gateway:
             probe=self._figures,
         )
 
-    async def run(self, stop: asyncio.Event, rebuild: asyncio.Event) -> None:
-        """Serve until ``stop`` is set, then finish in order."""
+    async def run(self, signals: Signals, supervisor: Supervisor, reread: Callable[[], Loaded]) -> None:
+        """Serve until asked to stop, then finish in order."""
         await self._outages.start(self._found.last_alive, crashed=self._found.crashed)
         flush_interval = self._settings.readmodel.flush_interval
+        reload = Reload(self._settings, reread, self._apply, supervisor)
         work = {
             **self._monitoring(),
             "link": self._link.run(),
@@ -261,15 +212,21 @@ class Gateway:
             "signs of life": self._outages.show_life(partial(show_life, self._settings.gateway.state_dir)),
             "inbox": self._parking.forget_finished(),
             "store probe": self._pipeline.probe(),
-            "rebuild": self._rebuild_on(rebuild),
+            "rebuild": self._rebuild_on(signals.rebuild),
+            "reload": reload.run(signals.reload),
             **self._storage.work,
         }
-        tasks = [self._group.create_task(coroutine, name=name) for name, coroutine in work.items()]
-        await stop.wait()
+        tasks = {name: self._group.create_task(coroutine, name=name) for name, coroutine in work.items()}
+        supervision = self._supervision(tasks, supervisor, reload)
+        watch = self._group.create_task(supervision.run(), name="supervision")
+        await signals.stop.wait()
+        supervisor.stopping()
+        # the end is quicker than a watchdog, and tasks may end in it
+        watch.cancel()
         await self._finish()
-        for task in tasks:
+        for task in tasks.values():
             task.cancel()
-        await asyncio.wait(tasks)
+        await asyncio.wait(tasks.values())
         await self._save()
 
     def _monitoring(self) -> dict[str, Coroutine[Any, Any, None]]:
@@ -277,6 +234,39 @@ class Gateway:
             return {}
         endpoint = monitoring(self._settings.metrics.listen, self._counters, self._figures, self._latencies)
         return {"monitoring": endpoint.run()}
+
+    def _supervision(
+        self, tasks: "Mapping[str, asyncio.Task[None]]", supervisor: Supervisor, reload: Reload
+    ) -> Supervision:
+        mqtt, store = self._settings.mqtt, self._storage.store
+        stream = stream_of(GATEWAY, self._settings.gateway.id)
+        pulses = {
+            "lanes": of_lanes(self._pipeline, self._parking, self._settings.event_store.patience),
+            "projector": of_projector(self._projector, store),
+            "link": of_link(self._link, mqtt.connect_timeout, mqtt.backoff_max),
+        }
+        answers = partial(store_answers, store, stream, interval(supervisor.watchdog) / 2)
+        heartbeats = Heartbeats(tasks, pulses, answers, self._clock.monotonic)
+        return Supervision(supervisor, heartbeats, partial(self._status, reload))
+
+    def _status(self, reload: Reload) -> str:
+        line = status_line(
+            connected=self._link.is_up,
+            lost_at=self._ledger.began("broker"),
+            parking=self._parking,
+            catching_up=not self._projector.caught_up.is_set(),
+        )
+        return f"{line}; settings not reloaded: {reload.refused}" if reload.refused else line
+
+    def _apply(self, settings: Settings) -> None:
+        """Put into effect what can change while all this runs: :data:`gateway.reload.RELOADABLE`."""
+        limits = settings.limits
+        set_level(settings.log.level)
+        self._access.replace(_rules(settings))
+        self._parking.limits = ParkingLimits(limits.parked, limits.parked_per_actor)
+        self._health.interval = settings.health.interval
+        for rate in self._rates:
+            rate.rate, rate.burst = limits.commands_per_second, limits.burst
 
     async def _finish(self) -> None:
         """No new deliveries; what was taken is settled, acknowledged and projected; then leave the broker."""
@@ -312,7 +302,7 @@ class Gateway:
         observe = self._latencies.observe if self._latencies else unobserved
         return PipelineParts(
             intake=Intake(topics, catalogue, self._access, settings.mqtt.max_payload, settings.gateway.id),
-            rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
+            rate=self._rate_limit(),
             handler=Handler(
                 self._storage.store,
                 self._storage.outcomes,
@@ -334,6 +324,11 @@ class Gateway:
             observe=observe,
         )
 
+    def _rate_limit(self) -> RateLimit:
+        limit = RateLimit(self._settings.limits.commands_per_second, self._settings.limits.burst)
+        self._rates.append(limit)
+        return limit
+
     def _query_desk(self, catalogue: Catalogue, codec: EventCodec, topics: Topics, info: dict[str, Any]) -> QueryDesk:
         settings, store, projector = self._settings, self._storage.store, self._projector
         queries = Queries(
@@ -353,7 +348,7 @@ class Gateway:
             self._group,
             topics=topics,
             access=self._access,
-            rate=RateLimit(settings.limits.commands_per_second, settings.limits.burst),
+            rate=self._rate_limit(),
             clock=self._clock,
             max_payload=settings.mqtt.max_payload,
         )
@@ -386,7 +381,7 @@ class Gateway:
     async def _remember_session(self) -> None:
         """From now on a missing session is a loss, also after a restart."""
         try:
-            await self._cursors.save_cursor(_SESSION, 1)
+            await self._cursors.save_cursor(SESSION, 1)
         except StoreUnavailable as error:
             log.warning("session_not_remembered", error=str(error))
 
@@ -416,3 +411,7 @@ class Gateway:
             await rebuild.wait()
             rebuild.clear()
             self._projector.rebuild()
+
+
+def _rules(settings: Settings) -> list[OperatorRule]:
+    return [OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators]

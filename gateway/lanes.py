@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -20,6 +21,9 @@ class Lanes(Generic[T]):
         self._work = work
         self._batch = batch
         self._waiting: dict[str, deque[T]] = {}
+        # the batches under way, each by its number, the oldest first
+        self._under_way: dict[str, int] = {}
+        self._batches = count()
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -33,6 +37,11 @@ class Lanes(Generic[T]):
         self._idle.clear()
         self._group.create_task(self._run(key), name=f"lane {key}")
 
+    @property
+    def oldest(self) -> int | None:
+        """Number of the batch that has been worked on longest, which is another one when it is done."""
+        return next(iter(self._under_way.values()), None)
+
     async def idle(self) -> None:
         """Wait until no lane has anything to do."""
         await self._idle.wait()
@@ -41,8 +50,11 @@ class Lanes(Generic[T]):
         lane = self._waiting[key]
         try:
             while lane:
+                self._under_way[key] = next(self._batches)
                 await self._work(key, [lane.popleft() for _ in range(min(len(lane), self._batch))])
+                del self._under_way[key]
         finally:
+            self._under_way.pop(key, None)
             del self._waiting[key]
             if not self._waiting:
                 self._idle.set()

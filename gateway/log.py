@@ -25,7 +25,12 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
         stream: where it goes.
     """
     as_console = style == "console" or (style == "auto" and stream.isatty())
-    shared: list[Processor] = [structlog.contextvars.merge_contextvars, structlog.processors.add_log_level]
+    set_level(level)
+    shared: list[Processor] = [
+        _LEAST,
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+    ]
     render: list[Processor]
     stamped = structlog.processors.TimeStamper(fmt="iso", utc=True)
     logger: _Lines | Journal = _Lines(stream)
@@ -38,7 +43,8 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
         render = [stamped, structlog.processors.format_exc_info, _as_json_line]
     structlog.configure(
         processors=[*shared, *render],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        # the least that is told may change while loggers are in use, so it is none of their own
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),
         logger_factory=lambda *_: logger,
         cache_logger_on_first_use=True,
     )
@@ -46,6 +52,30 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
     root.handlers = [_FromLibraries()]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+def set_level(level: str) -> None:
+    """From now on tell nothing below debug, info, warning or error."""
+    _LEAST.level = LEVELS[level]
+
+
+class _Least:
+    """Drops what is below a level.
+
+    Attributes:
+        level: as a number.
+    """
+
+    def __init__(self) -> None:
+        self.level = LEVELS["info"]
+
+    def __call__(self, _logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        if LEVELS[method] < self.level:
+            raise structlog.DropEvent
+        return event
+
+
+_LEAST: Final = _Least()
 
 
 class _Lines:

@@ -71,19 +71,20 @@ class Parking:
     Attributes:
         since: when the store went away, UTC; ``None`` while it is there.
         reason: why, in the words of the last failure.
+        limits: of what is parked from now on.
         listeners: called when the store goes away, with the reason, and when it is back, without one.
     """
 
     def __init__(self, inbox: Inbox, store: EventStore, clock: Clock, limits: ParkingLimits) -> None:
         self.since: datetime | None = None
         self.reason = ""
+        self.limits = limits
         self.listeners: list[Callable[[str | None], None]] = []
         self._since = 0.0
         self._full = False
         self._inbox = inbox
         self._store = store
         self._clock = clock
-        self._limits = limits
         # devices in the order of their oldest parked command, each with its commands in the order of arrival
         self._waiting: OrderedDict[str, deque[ParkedEntry]] = OrderedDict()
         self._actors: Counter[str] = Counter()
@@ -255,7 +256,7 @@ class Parking:
         allowed: list[Parked | None] = []
         for delivery, request in commands:
             actor = request.actor
-            if request.dry_run or actors.total() >= self._limits.total or actors[actor] >= self._limits.per_actor:
+            if request.dry_run or actors.total() >= self.limits.total or actors[actor] >= self.limits.per_actor:
                 allowed.append(None)
                 continue
             actors[actor] += 1

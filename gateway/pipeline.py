@@ -124,6 +124,11 @@ class Pipeline:
             self._bury(delivery, request.refusal.type, request.refusal.message, actor=request.actor)
         self._lanes.submit(request.device, item)
 
+    @property
+    def oldest_batch(self) -> int | None:
+        """Number of the batch that has been worked on longest; see :class:`~gateway.lanes.Lanes`."""
+        return self._lanes.oldest
+
     def stop(self) -> None:
         """Take no more deliveries; what was taken is finished."""
         self._stopped = True

@@ -293,3 +293,32 @@ class Clock(Protocol):
     def monotonic(self) -> float:
         """Seconds that never jump."""
         ...
+
+
+class Supervisor(Protocol):
+    """Whoever starts this process, and again when it is stuck or dead. It is told what goes on; nothing fails."""
+
+    @property
+    def watchdog(self) -> float | None:
+        """Seconds after which it takes a process that is not :meth:`alive` for stuck; ``None`` if it does not watch."""
+        ...
+
+    def ready(self) -> None:
+        """The start, or a reload, is over."""
+        ...
+
+    def reloading(self) -> None:
+        """A reload begins."""
+        ...
+
+    def stopping(self) -> None:
+        """The end begins."""
+        ...
+
+    def status(self, text: str) -> None:
+        """How it goes, in a line."""
+        ...
+
+    def alive(self) -> None:
+        """The process gets on."""
+        ...

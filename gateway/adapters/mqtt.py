@@ -126,10 +126,12 @@ class Link:
 
     Attributes:
         epoch: of the newest connection attempt.
+        attempts: to connect so far, in this run.
     """
 
     def __init__(self, options: LinkOptions, filters: Sequence[str], events: LinkEvents) -> None:
         self.epoch = 0
+        self.attempts = 0
         self._options = options
         self._filters = tuple(filters)
         self._events = events
@@ -161,6 +163,7 @@ class Link:
         try:
             while not self._is_to_stop():
                 began = loop.time()
+                self.attempts += 1
                 try:
                     self.epoch = await self._events.next_epoch()
                     await self._serve(self.epoch)

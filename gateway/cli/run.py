@@ -22,15 +22,18 @@ def execute(options: Namespace) -> Exit:
         StateError: the state directory cannot be used.
         StoreUnavailable: the disk does not let the database be opened.
     """
+    from functools import partial
+
     import structlog
 
-    from gateway.app import serve
+    from gateway.daemon import serve
     from gateway.log import configure
     from gateway.settings_loader import load_settings
 
-    loaded = load_settings(options.config)
+    read = partial(load_settings, options.config)
+    loaded = read()
     configure(loaded.settings.log.level, loaded.settings.log.format)
     for warning in loaded.warnings:
         structlog.get_logger().warning("settings_warning", warning=warning)
-    serve(loaded.settings)
+    serve(loaded.settings, read)
     return Exit.OK

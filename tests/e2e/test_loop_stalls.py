@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,10 @@ from blockbuster import blockbuster_ctx
 from structlog.testing import capture_logs
 
 from gateway import app
+from gateway.adapters.systemd import Systemd
+from gateway.daemon import SWITCH_INTERVAL
 from gateway.settings_loader import load_settings
+from gateway.signals import Signals
 from tests.support.broker import Broker
 from tests.support.gateway_process import REPOSITORY, GatewayProcess
 from tests.support.technician import technician
@@ -57,7 +61,7 @@ def _run_delay(descriptor: int) -> float:
 def switch_often() -> Iterator[None]:
     """As the gateway has it when it runs in its own process."""
     interval = sys.getswitchinterval()
-    sys.setswitchinterval(app.SWITCH_INTERVAL)
+    sys.setswitchinterval(SWITCH_INTERVAL)
     yield
     sys.setswitchinterval(interval)
 
@@ -68,10 +72,10 @@ async def test_the_loop_comes_round_within_100_ms_under_10_000_commands(tmp_path
     broker.start()
     gateway = GatewayProcess(tmp_path / "gateway", broker.port)
     try:
-        settings = load_settings(gateway.config).settings
-        stop, watch = asyncio.Event(), LoopWatch()
+        reread = partial(load_settings, gateway.config)
+        signals, watch = Signals(), LoopWatch()
         async with asyncio.TaskGroup() as group:
-            group.create_task(app.run(settings, stop, asyncio.Event()))
+            group.create_task(app.run(reread().settings, signals, Systemd(), reread))
             async with technician(broker.port) as tech:
                 await tech.until("gateway/status", lambda status: status["state"] == "online")
             command = ("-m", "tests.support.load", str(broker.port), str(DEVICES), str(COMMANDS))
@@ -81,7 +85,7 @@ async def test_the_loop_comes_round_within_100_ms_under_10_000_commands(tmp_path
             with blockbuster_ctx("gateway"), capture_logs() as lines:
                 status = await load.wait()
             watching.cancel()
-            stop.set()
+            signals.stop.set()
     finally:
         gateway.close()
         broker.stop()

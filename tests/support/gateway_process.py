@@ -1,6 +1,7 @@
 """The gateway as a process of its own, on a state directory and a settings file of its own."""
 
 import json
+import os
 import selectors
 import signal
 import subprocess
@@ -38,6 +39,7 @@ class GatewayProcess:
         state_dir: what it keeps.
         epoch: of the newest connection that this object has seen it make.
         store: where it keeps its events.
+        environment: what it has besides ours.
     """
 
     module = "gateway"
@@ -48,6 +50,7 @@ class GatewayProcess:
         self.state_dir = directory / "state"
         self.config = directory / "gateway.toml"
         self.epoch = 0
+        self.environment: dict[str, str] = {}
         self._port = port
         self._log = directory / "gateway.log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -90,8 +93,9 @@ class GatewayProcess:
         """
         module = ["tests.support.crash_points", *map(str, crash_point)] if crash_point else [self.module]
         command = [sys.executable, "-m", *module, "run", "--config", str(self.config)]
+        environment = os.environ | self.environment
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(command, cwd=REPOSITORY, stdout=log, stderr=log)
+            self._process = subprocess.Popen(command, cwd=REPOSITORY, env=environment, stdout=log, stderr=log)
 
     def wait_online(self) -> None:
         """Wait for a retained status "online" of a connection that is newer than the last one seen."""
