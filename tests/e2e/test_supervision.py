@@ -64,9 +64,9 @@ def reload(gateway: GatewayProcess, systemd: NotifySocket) -> None:
     systemd.until(is_ready)
 
 
-async def code_of(tech: Technician, actor: str, device: str, id_: str) -> int:
-    code: int = (await tech.send(actor, device, "configure", {"properties": {"rpm": 1}}, id=id_))["code"]
-    return code
+async def code_of(tech: Technician, actor: str, id: str) -> int:
+    body = await tech.send(actor, "pump-7", "configure", {"properties": {"rpm": 1}}, id=id)
+    return int(body["code"])
 
 
 async def test_it_is_ready_and_fed_without_a_broker_and_says_what_is_away(
@@ -79,3 +79,82 @@ async def test_it_is_ready_and_fed_without_a_broker_and_says_what_is_away(
         systemd.until(is_fed)
     broker.start()
     systemd.until(lambda message: is_status("broker connected; event store there", message))
+
+
+@pytest.mark.embedded
+async def test_a_blocked_loop_starves_the_watchdog(
+    gateway: GatewayProcess, broker: Broker, systemd: NotifySocket
+) -> None:
+    broker.start()
+    gateway.start()
+    systemd.until(is_fed)
+    async with technician(broker.port) as tech:
+        await tech.publish("cmd/alice/pump-7/block", {"command_id": "c-1"})
+        fed, quiet = 0, False
+        while not quiet and fed < 10:
+            fed += 1
+            quiet = systemd.hear(WATCHDOG) is None
+    assert quiet
+    gateway.kill()
+
+
+async def test_the_end_is_told_before_the_work_is_finished(
+    gateway: GatewayProcess, broker: Broker, systemd: NotifySocket
+) -> None:
+    broker.start()
+    gateway.start()
+    assert gateway.terminate() == 0
+    systemd.until(lambda message: message == "STOPPING=1")
+
+
+async def test_a_reload_gives_and_takes_rights_at_once_and_names_what_needs_a_restart(
+    gateway: GatewayProcess, broker: Broker, systemd: NotifySocket
+) -> None:
+    broker.start()
+    gateway.start()
+    async with technician(broker.port) as tech:
+        await tech.send("pump-7", "pump-7", "register", {"model": "T-1000"})
+        assert (await code_of(tech, "alice", "c-1"), await code_of(tech, "bob", "c-2")) == (200, 403)
+        change(gateway, '"alice"', '"bob"')
+        change(gateway, 'level = "info"', 'level = "debug"')
+        change(gateway, "backoff_max = 1.0", "backoff_max = 2.0")
+        reload(gateway, systemd)
+        assert (await code_of(tech, "alice", "c-3"), await code_of(tech, "bob", "c-4")) == (403, 204)
+        # a refusal sticks to its id, whoever has become an operator since
+        assert await code_of(tech, "bob", "c-2") == 403
+    [told] = gateway.log("settings_reloaded")
+    assert told["changed"] == ["log.level", "operators"]
+    [told] = gateway.log("settings_need_a_restart")
+    assert told["keys"] == ["mqtt.backoff_max"]
+    assert any(line["command_id"] == "c-4" for line in gateway.log("command_settled"))
+
+
+async def test_settings_with_an_error_change_nothing_and_the_status_says_so_until_they_are_right(
+    gateway: GatewayProcess, broker: Broker, systemd: NotifySocket
+) -> None:
+    broker.start()
+    gateway.start()
+    right = gateway.config.read_text()
+    change(gateway, '"alice"', '"bob"')
+    change(gateway, "backoff_max", "backof_max")
+    reload(gateway, systemd)
+    systemd.until(lambda message: is_status("settings not reloaded", message))
+    [told] = gateway.log("settings_not_reloaded")
+    assert "did you mean 'backoff_max'?" in told["errors"][0]
+    async with technician(broker.port) as tech:
+        await tech.send("pump-7", "pump-7", "register", {"model": "T-1000"})
+        assert (await code_of(tech, "alice", "c-1"), await code_of(tech, "bob", "c-2")) == (200, 403)
+    gateway.config.write_text(right)
+    reload(gateway, systemd)
+    systemd.until(lambda message: "STATUS" in fields(message) and not is_status("not reloaded", message))
+
+
+async def test_deciders_that_the_next_start_could_not_import_are_refused(
+    gateway: GatewayProcess, broker: Broker, systemd: NotifySocket
+) -> None:
+    broker.start()
+    gateway.start()
+    change(gateway, "blocking_decider:BLOCKING", "no_such_decider:ANY")
+    reload(gateway, systemd)
+    [told] = gateway.log("settings_not_reloaded")
+    assert "no_such_decider" in told["errors"][0]
