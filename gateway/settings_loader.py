@@ -23,7 +23,7 @@ from gateway.settings import Settings
 DEFAULT_FILE: Final = Path("/etc/edge-gateway/gateway.toml")
 FILE_VARIABLE: Final = "GATEWAY_CONFIG"
 _PREFIX: Final = "GATEWAY_"
-_CREDENTIALS: Final = {
+CREDENTIALS: Final = {
     "mqtt_password": ("mqtt", "password"),
     "event_store_password": ("event_store", "password"),
 }
@@ -122,7 +122,7 @@ class _Layers:
                     self._put(leaf, value, f"env {name}")
 
     def add_credentials(self, directory: Path) -> None:
-        for name, key in _CREDENTIALS.items():
+        for name, key in CREDENTIALS.items():
             secret = self._read(directory / name, optional=True)
             if secret is not None:
                 self._put(key, secret.rstrip("\r\n"), f"credentials {name}")
