@@ -13,7 +13,7 @@ from gateway.settings_loader import CREDENTIALS
 
 SYSTEMD: Final = Path(__file__).parents[2] / "systemd"
 UNIT: Final = SYSTEMD / "edge-gateway.service"
-DROP_INS: Final = sorted((SYSTEMD / "edge-gateway.service.d").glob("*.conf"))
+DROP_INS: Final = sorted((SYSTEMD / "drop-ins").glob("*.conf"))
 NOTIFY_RELOAD: Final = 253
 """The first release that knows it."""
 MOST_EXPOSED: Final = "10"
