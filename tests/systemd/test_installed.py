@@ -1,0 +1,184 @@
+"""The package on a machine with a real systemd: started, watched, reloaded, sandboxed, upgraded and removed."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.support.machine import REPOSITORY, Machine, missing
+
+pytestmark = [
+    pytest.mark.systemd,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(bool(missing()), reason=missing()),
+]
+
+UNIT: Final = "edge-gateway"
+PACKAGE: Final = "/root/edge-gateway.deb"
+CONNECTED: Final = "broker connected; event store there"
+SETTINGS_ERROR: Final = 78
+
+
+@pytest.fixture(scope="module")
+def package() -> Path:
+    done = subprocess.run([REPOSITORY / "systemd/deb/build"], capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    return REPOSITORY / done.stdout.splitlines()[-1]
+
+
+def installed(directory: Path, package: Path) -> Iterator[Machine]:
+    machine = Machine(directory / "root")
+    try:
+        shutil.copy(package, machine.root / PACKAGE[1:])
+        machine.run("dpkg", "--install", PACKAGE)
+        yield machine
+    finally:
+        machine.close()
+
+
+@pytest.fixture(scope="module")
+def shared(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    yield from installed(tmp_path_factory.mktemp("machine"), package)
+
+
+@pytest.fixture
+def machine(shared: Machine) -> Iterator[Machine]:
+    """The machine that the tests share, in good order before and after."""
+    yield shared
+    shared.run("sh", "-c", f"rm -rf /etc/edge-gateway/conf.d/* /run/systemd/system/{UNIT}.service.d")
+    shared.run("systemctl", "daemon-reload")
+    shared.run("systemctl", "restart", UNIT)
+
+
+@pytest.fixture
+def own_machine(package: Path, tmp_path: Path) -> Iterator[Machine]:
+    yield from installed(tmp_path, package)
+
+
+def restarts(machine: Machine) -> int:
+    return int(machine.show(UNIT, "NRestarts"))
+
+
+def wait_connected(machine: Machine) -> None:
+    machine.wait("a connection", lambda: machine.show(UNIT, "StatusText").startswith(CONNECTED))
+
+
+def started_anew(machine: Machine, before: int) -> bool:
+    return restarts(machine) > before and machine.show(UNIT, "ActiveState") == "active"
+
+
+def logged(machine: Machine, event: str) -> list[dict[str, object]]:
+    lines = [json.loads(line) for line in machine.journal(UNIT).splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_it_is_up_when_the_package_is_installed_and_comes_again_with_the_machine(machine: Machine) -> None:
+    assert machine.show(UNIT, "ActiveState") == "active"
+    assert machine.show(UNIT, "UnitFileState") == "enabled"
+    wait_connected(machine)
+
+
+def test_a_command_is_answered(machine: Machine) -> None:
+    wait_connected(machine)
+    told = machine.run("edge-gateway", "send", "pump-7", "register", "model=T-1000", "--actor", "pump-7")
+    assert "accepted" in told
+    assert "T-1000" in machine.run("edge-gateway", "devices")
+
+
+def test_a_crash_is_followed_by_a_new_start(machine: Machine) -> None:
+    before = restarts(machine)
+    machine.run("systemctl", "kill", "--signal=KILL", "--kill-who=main", UNIT)
+    machine.wait("a new start", lambda: started_anew(machine, before))
+
+
+def test_a_blocked_loop_is_killed_by_the_watchdog_and_the_journal_has_the_line(machine: Machine) -> None:
+    site = next((machine.root / "opt/edge-gateway/lib").glob("python3.*/site-packages"))
+    fault = site / "blocking_decider.py"
+    shutil.copy(REPOSITORY / "tests/support/blocking_decider.py", fault)
+    machine.write(f"/run/systemd/system/{UNIT}.service.d/watchdog.conf", "[Service]\nWatchdogSec=3\n")
+    machine.write(
+        "/etc/edge-gateway/conf.d/fault.toml",
+        '[domain]\ndeciders = ["gateway.domain:DECIDERS", "blocking_decider:BLOCKING"]\n'
+        '[[operators]]\nactors = ["alice"]\n',
+    )
+    try:
+        machine.run("systemctl", "daemon-reload")
+        machine.run("systemctl", "restart", UNIT)
+        wait_connected(machine)
+        before = restarts(machine)
+        machine.run("mosquitto_pub", "-q", "1", "-t", "edge/gw1/cmd/alice/pump-7/block", "-m", "{}")
+        machine.wait("the watchdog", lambda: restarts(machine) > before)
+    finally:
+        fault.unlink()
+    journal = machine.journal(UNIT)
+    assert "Watchdog timeout" in journal
+    assert 'blocking_decider.py", line' in journal
+
+
+def test_a_reload_takes_over_what_can_change(machine: Machine) -> None:
+    machine.write("/etc/edge-gateway/conf.d/operators.toml", '[[operators]]\nactors = ["alice"]\n')
+    process = machine.show(UNIT, "MainPID")
+    seen = len(logged(machine, "settings_reloaded"))
+    machine.run("systemctl", "reload", UNIT)
+    [told] = logged(machine, "settings_reloaded")[seen:]
+    assert told["changed"] == ["operators"]
+    assert machine.show(UNIT, "MainPID") == process
+
+
+def test_a_reload_of_wrong_settings_leaves_it_running_and_its_status_says_so(machine: Machine) -> None:
+    machine.write("/etc/edge-gateway/conf.d/wrong.toml", "[mqtt]\nprot = 1884\n")
+    process = machine.show(UNIT, "MainPID")
+    machine.run("systemctl", "reload", UNIT)
+    machine.wait("the status", lambda: "did you mean 'port'" in machine.show(UNIT, "StatusText"))
+    assert machine.show(UNIT, "MainPID") == process
+
+
+def test_wrong_settings_end_the_start_once_and_for_all(machine: Machine) -> None:
+    machine.write("/etc/edge-gateway/conf.d/wrong.toml", "[mqtt]\nprot = 1884\n")
+    before = restarts(machine)
+    machine.run("systemctl", "restart", UNIT, check=False)
+    machine.wait("the end", lambda: machine.show(UNIT, "ActiveState") == "failed")
+    assert int(machine.show(UNIT, "ExecMainStatus")) == SETTINGS_ERROR
+    assert restarts(machine) == 0 <= before
+
+
+def test_the_sandbox_holds(machine: Machine) -> None:
+    machine.run("systemd-analyze", "security", "--threshold=10", UNIT)
+    process = machine.show(UNIT, "MainPID")
+    status = dict(line.split(":", 1) for line in machine.run("cat", f"/proc/{process}/status").splitlines())
+    assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
+    assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
+    mounts = machine.run("cat", f"/proc/{process}/mountinfo")
+    writable = {line.split()[4] for line in mounts.splitlines() if "rw" in line.split()[5].split(",")}
+    assert writable == {"/tmp"}
+
+
+def test_an_upgrade_keeps_settings_password_and_log_and_starts_the_new_one(own_machine: Machine) -> None:
+    machine = own_machine
+    wait_connected(machine)
+    machine.run("edge-gateway", "send", "pump-7", "register", "model=T-1000", "--actor", "pump-7")
+    machine.shell("echo '# ours' >> /etc/edge-gateway/gateway.toml")
+    kept = "cat /etc/edge-gateway/gateway.toml /etc/credstore/edge-gateway.mqtt_password"
+    before, process = machine.shell(kept), machine.show(UNIT, "MainPID")
+    machine.run("dpkg", "--install", "--force-confold", PACKAGE)
+    wait_connected(machine)
+    assert machine.shell(kept) == before
+    assert machine.show(UNIT, "MainPID") != process
+    assert "T-1000" in machine.run("edge-gateway", "devices")
+
+
+def test_what_is_removed_is_gone_but_the_event_log_even_when_purged(own_machine: Machine) -> None:
+    machine = own_machine
+    machine.run("dpkg", "--remove", UNIT)
+    assert machine.show(UNIT, "LoadState") == "not-found"
+    assert not (machine.root / "opt/edge-gateway").exists()
+    assert (machine.root / "etc/edge-gateway/gateway.toml").exists()
+    told = machine.run("dpkg", "--purge", UNIT)
+    assert "rm -r /var/lib/edge-gateway" in told
+    assert not (machine.root / "etc/edge-gateway").exists()
+    assert not (machine.root / "etc/credstore/edge-gateway.mqtt_password").exists()
+    assert (machine.root / "var/lib/edge-gateway/gateway.db").exists()
