@@ -89,7 +89,7 @@ class Machine:
         return self.run("sh", "-e", "-u", "-c", script)
 
     def write(self, path: str, text: str) -> None:
-        """Write a file there."""
+        """Write a file on its disk, which /run is not."""
         file = self.root / path.removeprefix("/")
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)

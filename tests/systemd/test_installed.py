@@ -49,7 +49,7 @@ def shared(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 def machine(shared: Machine) -> Iterator[Machine]:
     """The machine that the tests share, in good order before and after."""
     yield shared
-    shared.run("sh", "-c", f"rm -rf /etc/edge-gateway/conf.d/* /run/systemd/system/{UNIT}.service.d")
+    shared.run("sh", "-c", f"rm -rf /etc/edge-gateway/conf.d/* /etc/systemd/system/{UNIT}.service.d")
     shared.run("systemctl", "daemon-reload")
     shared.run("systemctl", "restart", UNIT)
 
@@ -76,6 +76,17 @@ def logged(machine: Machine, event: str) -> list[dict[str, object]]:
     return [line for line in lines if line["event"] == event]
 
 
+def writable_places(machine: Machine, process: str) -> dict[str, list[str]]:
+    """Where on the disk a process may write, and how that is mounted."""
+    lines = [line.split(" - ") for line in machine.run("cat", f"/proc/{process}/mountinfo").splitlines()]
+    disk = next(kind.split()[:2] for mount, kind in lines if mount.split()[4] == "/")
+    mounts = {mount.split()[4]: mount.split()[5].split(",") for mount, kind in lines if kind.split()[:2] == disk}
+    # what is there comes from the container, and has no part in this
+    return {
+        place: options for place, options in mounts.items() if "rw" in options and not place.startswith("/run/host/")
+    }
+
+
 def test_it_is_up_when_the_package_is_installed_and_comes_again_with_the_machine(machine: Machine) -> None:
     assert machine.show(UNIT, "ActiveState") == "active"
     assert machine.show(UNIT, "UnitFileState") == "enabled"
@@ -99,7 +110,7 @@ def test_a_blocked_loop_is_killed_by_the_watchdog_and_the_journal_has_the_line(m
     site = next((machine.root / "opt/edge-gateway/lib").glob("python3.*/site-packages"))
     fault = site / "blocking_decider.py"
     shutil.copy(REPOSITORY / "tests/support/blocking_decider.py", fault)
-    machine.write(f"/run/systemd/system/{UNIT}.service.d/watchdog.conf", "[Service]\nWatchdogSec=3\n")
+    machine.write(f"/etc/systemd/system/{UNIT}.service.d/watchdog.conf", "[Service]\nWatchdogSec=3\n")
     machine.write(
         "/etc/edge-gateway/conf.d/fault.toml",
         '[domain]\ndeciders = ["gateway.domain:DECIDERS", "blocking_decider:BLOCKING"]\n'
@@ -152,9 +163,9 @@ def test_the_sandbox_holds(machine: Machine) -> None:
     status = dict(line.split(":", 1) for line in machine.run("cat", f"/proc/{process}/status").splitlines())
     assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 0
     assert (status["NoNewPrivs"].strip(), status["Seccomp"].strip()) == ("1", "2")
-    mounts = machine.run("cat", f"/proc/{process}/mountinfo")
-    writable = {line.split()[4] for line in mounts.splitlines() if "rw" in line.split()[5].split(",")}
-    assert writable == {"/tmp"}
+    places = writable_places(machine, process)
+    assert places.keys() == {"/var/lib/edge-gateway", "/var/tmp"}
+    assert all("noexec" in options for options in places.values())
 
 
 def test_an_upgrade_keeps_settings_password_and_log_and_starts_the_new_one(own_machine: Machine) -> None:
