@@ -9,7 +9,7 @@ PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 # most tests wait for some process or other; a file stays with one worker
 SIDE_BY_SIDE := --numprocesses $(or $(WORKERS),4) --dist loadfile
 
-.PHONY: help setup run test test-kurrentdb test-eventstoredb simulate soak demo check lock clean
+.PHONY: help setup run test test-kurrentdb test-eventstoredb simulate soak deb test-systemd demo check lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -37,6 +37,12 @@ simulate: setup ## tell one simulated run, the same each time: SEED=911
 
 soak: setup ## simulated runs with new seeds, until one fails or until stopped
 	.venv/bin/python -m tests.simulation soak $(SEED)
+
+deb: setup ## dist/*.deb for the Debian and the architecture of this machine
+	@systemd/deb/build
+
+test-systemd: setup ## build the package and try it on a machine booted for that, with a real systemd; as root, some minutes
+	.venv/bin/pytest -m systemd -rs tests/systemd
 
 demo: setup ## a tour that runs by itself, with a kill -9 in the middle
 	.venv/bin/python .ci/demo.py

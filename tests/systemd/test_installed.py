@@ -1,9 +1,11 @@
 """The package on a machine with a real systemd: started, watched, reloaded, sandboxed, upgraded and removed."""
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +20,8 @@ pytestmark = [
 ]
 
 UNIT: Final = "edge-gateway"
-PACKAGE: Final = "/root/edge-gateway.deb"
+PACKAGE: Final = "/srv/edge-gateway_test.deb"
+GUIDE: Final = REPOSITORY / "docs/install.md"
 CONNECTED: Final = "broker connected; event store there"
 SETTINGS_ERROR: Final = 78
 
@@ -30,14 +33,21 @@ def package() -> Path:
     return REPOSITORY / done.stdout.splitlines()[-1]
 
 
-def installed(directory: Path, package: Path) -> Iterator[Machine]:
+@contextmanager
+def booted(directory: Path, package: Path) -> Iterator[Machine]:
+    """A machine that has the package at hand."""
     machine = Machine(directory / "root")
     try:
         shutil.copy(package, machine.root / PACKAGE[1:])
-        machine.run("dpkg", "--install", PACKAGE)
         yield machine
     finally:
         machine.close()
+
+
+def installed(directory: Path, package: Path) -> Iterator[Machine]:
+    with booted(directory, package) as machine:
+        machine.run("dpkg", "--install", PACKAGE)
+        yield machine
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +203,30 @@ def test_what_is_removed_is_gone_but_the_event_log_even_when_purged(own_machine:
     assert not (machine.root / "etc/edge-gateway").exists()
     assert not (machine.root / "etc/credstore/edge-gateway.mqtt_password").exists()
     assert (machine.root / "var/lib/edge-gateway/gateway.db").exists()
+
+
+def test_the_commands_of_the_guide_do_what_it_says(package: Path, tmp_path: Path) -> None:
+    chapters = re.split(r"^## ", GUIDE.read_text(), flags=re.MULTILINE)
+    scripts = {
+        chapter.splitlines()[0]: re.findall(r"^```sh\n(.*?)^```", chapter, re.DOTALL | re.MULTILINE)
+        for chapter in chapters
+    }
+    with booted(tmp_path, package) as machine:
+
+        def follow(chapter: str) -> str:
+            return "".join(machine.shell(f"cd /srv\n{script}") for script in scripts.pop(chapter))
+
+        assert "Active: active (running)" in follow("The Debian package")
+        wait_connected(machine)
+        follow("The broker")
+        machine.wait("a denial", lambda: bool(logged(machine, "link_refused")))
+        assert "_gateway" in follow("Settings")
+        wait_connected(machine)
+        assert CONNECTED in follow("How it goes")
+        assert "192.0.2.53/32" in machine.show(UNIT, "IPAddressAllow").split()
+        follow("Upgrade")
+        follow("Backup and restore")
+        wait_connected(machine)
+        follow("Removal")
+        assert machine.show(UNIT, "LoadState") == "not-found"
+    assert not any(scripts.values()), "every command of the guide is tried"

@@ -46,7 +46,7 @@ def test_no_file_names_a_registry_host_or_a_path_of_one_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "systemd/deb/requirements.txt"])
 def test_requirements_are_pinned_with_hashes_and_nothing_else(name: str) -> None:
     lines = re.sub(r"^#.*\n", "", (TOP / name).read_text(), flags=re.MULTILINE)
     assert PINNED.sub("", lines).strip() == ""
