@@ -35,7 +35,7 @@ from gateway.figures import Figures
 from gateway.found import SESSION, Found, find
 from gateway.handler import Handler
 from gateway.health import Health
-from gateway.heartbeats import Heartbeats, store_answers
+from gateway.heartbeats import Heartbeats
 from gateway.homeassistant import BIRTH, Discovery
 from gateway.intake import Intake
 from gateway.latency import Latencies, unobserved
@@ -238,15 +238,14 @@ class Gateway:
     def _supervision(
         self, tasks: "Mapping[str, asyncio.Task[None]]", supervisor: Supervisor, reload: Reload
     ) -> Supervision:
-        mqtt, store = self._settings.mqtt, self._storage.store
-        stream = stream_of(GATEWAY, self._settings.gateway.id)
+        settings, store = self._settings, self._storage.store
+        stream = stream_of(GATEWAY, settings.gateway.id)
         pulses = {
-            "lanes": of_lanes(self._pipeline, self._parking, self._settings.event_store.patience),
+            "lanes": of_lanes(self._pipeline, self._parking, store, stream, settings.event_store.patience),
             "projector": of_projector(self._projector, store),
-            "link": of_link(self._link, mqtt.connect_timeout, mqtt.backoff_max),
+            "link": of_link(self._link, store, stream, settings.mqtt.backoff_max),
         }
-        answers = partial(store_answers, store, stream, interval(supervisor.watchdog) / 2)
-        heartbeats = Heartbeats(tasks, pulses, answers, self._clock.monotonic)
+        heartbeats = Heartbeats(tasks, pulses, self._clock.monotonic, interval(supervisor.watchdog) / 2)
         return Supervision(supervisor, heartbeats, partial(self._status, reload))
 
     def _status(self, reload: Reload) -> str:

@@ -1,6 +1,7 @@
 """What systemd hears of the daemon, and what it does when it is asked to reload."""
 
 import signal
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,6 +80,29 @@ async def test_it_is_ready_and_fed_without_a_broker_and_says_what_is_away(
         systemd.until(is_fed)
     broker.start()
     systemd.until(lambda message: is_status("broker connected; event store there", message))
+
+
+@pytest.mark.embedded
+async def test_a_store_that_is_away_does_not_starve_the_watchdog_and_what_waits_is_counted(
+    broker: Broker, systemd: NotifySocket, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as nobody:
+        port = nobody.getsockname()[1]
+    store = {"url": f"esdb://127.0.0.1:{port}?Tls=false", "patience": 0.1}
+    gateway = GatewayProcess(tmp_path / "gateway", broker.port, {"event_store": store})
+    gateway.environment = systemd.environment(WATCHDOG)
+    broker.start()
+    try:
+        gateway.start()
+        async with technician(broker.port) as tech:
+            await tech.publish("cmd/pump-7/pump-7/register", {"command_id": "c-1", "data": {"model": "T-1000"}})
+            assert (await tech.ack("c-1"))["code"] == 202
+        systemd.until(lambda message: is_status("event store away since 2", message))
+        for _ in range(4):
+            systemd.until(is_fed)
+        assert "1 commands parked" in systemd.heard[-1]
+    finally:
+        gateway.close()
 
 
 @pytest.mark.embedded

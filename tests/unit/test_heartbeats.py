@@ -4,8 +4,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from gateway.errors import StoreUnavailable
-from gateway.heartbeats import Heartbeats, Pulse, store_answers
-from tests.support.memory_store import MemoryStore
+from gateway.heartbeats import Heartbeats, Pulse
 
 PATIENCE = 60.0
 
@@ -17,12 +16,18 @@ class Work:
         self.behind = True
         self.progress = 0
         self.store_is_there = True
+        self.store_hangs = False
+        self.more = True
         self.now = 1_000.0
         self.asked = 0
 
-    async def store_answers(self) -> bool:
+    async def could(self) -> bool:
         self.asked += 1
-        return self.store_is_there
+        if self.store_hangs:
+            await asyncio.Event().wait()
+        if not self.store_is_there:
+            raise StoreUnavailable("away")
+        return self.more
 
 
 @pytest.fixture
@@ -40,8 +45,8 @@ async def task() -> "AsyncIterator[asyncio.Task[None]]":
 
 @pytest.fixture
 def hearts(work: Work, task: "asyncio.Task[None]") -> Heartbeats:
-    pulse = Pulse(lambda: work.behind, lambda: work.progress, PATIENCE)
-    return Heartbeats({"feed": task}, {"projector": pulse}, work.store_answers, lambda: work.now)
+    pulse = Pulse(lambda: work.behind, lambda: work.progress, PATIENCE, work.could)
+    return Heartbeats({"feed": task}, {"projector": pulse}, lambda: work.now, 0.001)
 
 
 async def test_who_gets_on_is_there_however_long_it_takes(hearts: Heartbeats, work: Work) -> None:
@@ -100,17 +105,16 @@ async def test_a_task_that_has_ended_is_dead(hearts: Heartbeats, task: "asyncio.
     assert hearts.missing == ("feed",)
 
 
-async def test_a_store_answers_or_it_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    store = MemoryStore()
+async def test_a_store_that_does_not_answer_in_time_is_away(hearts: Heartbeats, work: Work) -> None:
+    assert await hearts.all_there()
+    work.store_hangs = True
+    work.now += PATIENCE + 1
+    assert await hearts.all_there()
+    assert work.asked == 1
 
-    async def fail(*_: object, **__: object) -> None:
-        raise StoreUnavailable("away")
 
-    async def hang(*_: object, **__: object) -> None:
-        await asyncio.Event().wait()
-
-    assert await store_answers(store, "gateway-gw1", 5.0)
-    monkeypatch.setattr(store, "read_stream", fail)
-    assert not await store_answers(store, "gateway-gw1", 5.0)
-    monkeypatch.setattr(store, "read_stream", hang)
-    assert not await store_answers(store, "gateway-gw1", 0.01)
+async def test_who_seems_to_be_behind_and_is_not_is_there(hearts: Heartbeats, work: Work) -> None:
+    assert await hearts.all_there()
+    work.more = False
+    work.now += PATIENCE + 1
+    assert await hearts.all_there()

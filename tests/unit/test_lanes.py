@@ -52,3 +52,32 @@ async def test_an_idle_lane_leaves_nothing_behind() -> None:
             lanes.submit(f"device-{number}", number)
         await lanes.idle()
         assert not lanes._waiting
+
+
+async def test_a_batch_that_is_stuck_stays_the_oldest_however_many_others_come_and_go() -> None:
+    stuck = asyncio.Event()
+    done: list[str] = []
+
+    async def work(_key: str, batch: list[str]) -> None:
+        if batch == ["stuck"]:
+            await stuck.wait()
+        done.extend(batch)
+
+    async with asyncio.TaskGroup() as group:
+        lanes = Lanes(group, work, batch=1)
+        assert lanes.oldest is None
+        lanes.submit("pump", "first")
+        lanes.submit("pump", "stuck")
+        lanes.submit("pump", "last")
+        while done != ["first"]:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        oldest = lanes.oldest
+        for number in range(3):
+            lanes.submit("valve", str(number))
+        while len(done) < 4:
+            await asyncio.sleep(0)
+        assert lanes.oldest == oldest is not None
+        stuck.set()
+        await lanes.idle()
+    assert lanes.oldest is None

@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import pytest
 
@@ -8,6 +7,7 @@ from gateway.errors import SettingsError
 from gateway.reload import RELOADABLE, Reload, differing, taken_over
 from gateway.settings import LimitSettings, LogSettings, MqttSettings, OperatorSettings, Settings
 from gateway.settings_loader import Loaded
+from tests.support.recording_supervisor import RecordingSupervisor
 
 RUNNING = Settings()
 WANTED = Settings(
@@ -18,30 +18,7 @@ WANTED = Settings(
 )
 
 
-@dataclass
-class Told:
-    """A supervisor that remembers."""
-
-    watchdog: float | None = None
-    heard: list[str] = field(default_factory=list)
-
-    def ready(self) -> None:
-        self.heard.append("ready")
-
-    def reloading(self) -> None:
-        self.heard.append("reloading")
-
-    def stopping(self) -> None:
-        self.heard.append("stopping")
-
-    def status(self, text: str) -> None:
-        self.heard.append(text)
-
-    def alive(self) -> None:
-        self.heard.append("alive")
-
-
-async def reload_once(reload: Reload, supervisor: Told) -> None:
+async def reload_once(reload: Reload, supervisor: RecordingSupervisor) -> None:
     asked = asyncio.Event()
     asked.set()
     supervisor.heard.clear()
@@ -93,7 +70,7 @@ def test_each_key_that_can_be_reloaded_is_a_setting() -> None:
 
 
 async def test_the_supervisor_hears_of_the_beginning_and_the_end() -> None:
-    supervisor, applied = Told(), list[Settings]()
+    supervisor, applied = RecordingSupervisor(), list[Settings]()
     await reload_once(Reload(RUNNING, reader(WANTED), applied.append, supervisor), supervisor)
     assert supervisor.heard == ["reloading", "ready"]
     assert applied == [taken_over(RUNNING, WANTED)]
@@ -101,7 +78,7 @@ async def test_the_supervisor_hears_of_the_beginning_and_the_end() -> None:
 
 @pytest.mark.parametrize("error", [SettingsError("one\ntwo"), PermissionError("one")])
 async def test_an_error_changes_nothing_and_is_told_until_it_is_gone(error: Exception) -> None:
-    supervisor, applied = Told(), list[Settings]()
+    supervisor, applied = RecordingSupervisor(), list[Settings]()
     reload = Reload(RUNNING, reader(error, WANTED), applied.append, supervisor)
     await reload_once(reload, supervisor)
     assert (reload.refused, applied, supervisor.heard) == ("one", [], ["reloading", "ready"])
