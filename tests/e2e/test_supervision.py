@@ -101,11 +101,15 @@ async def test_a_store_that_is_away_does_not_starve_the_watchdog_and_what_waits_
         for _ in range(4):
             systemd.until(is_fed)
         assert "1 commands parked" in systemd.heard[-1]
+        change(gateway, "[limits]", "[limits]\nparked_per_actor = 1")
+        reload(gateway, systemd)
+        async with technician(broker.port) as tech:
+            await tech.publish("cmd/pump-7/pump-7/connect", {"command_id": "c-2"})
+            assert (await tech.ack("c-2"))["code"] == 503
     finally:
         gateway.close()
 
 
-@pytest.mark.embedded
 async def test_a_blocked_loop_starves_the_watchdog(
     gateway: GatewayProcess, broker: Broker, systemd: NotifySocket
 ) -> None:
@@ -142,12 +146,14 @@ async def test_a_reload_gives_and_takes_rights_at_once_and_names_what_needs_a_re
         change(gateway, '"alice"', '"bob"')
         change(gateway, 'level = "info"', 'level = "debug"')
         change(gateway, "backoff_max = 1.0", "backoff_max = 2.0")
+        change(gateway, "commands_per_second = 0.0", "commands_per_second = 0.01\nburst = 2")
         reload(gateway, systemd)
         assert (await code_of(tech, "alice", "c-3"), await code_of(tech, "bob", "c-4")) == (403, 204)
         # a refusal sticks to its id, whoever has become an operator since
         assert await code_of(tech, "bob", "c-2") == 403
+        assert await code_of(tech, "bob", "c-5") == 429
     [told] = gateway.log("settings_reloaded")
-    assert told["changed"] == ["log.level", "operators"]
+    assert told["changed"] == ["limits.burst", "limits.commands_per_second", "log.level", "operators"]
     [told] = gateway.log("settings_need_a_restart")
     assert told["keys"] == ["mqtt.backoff_max"]
     assert any(line["command_id"] == "c-4" for line in gateway.log("command_settled"))
