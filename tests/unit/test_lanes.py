@@ -54,25 +54,21 @@ async def test_an_idle_lane_leaves_nothing_behind() -> None:
         assert not lanes._waiting
 
 
-async def test_a_batch_that_is_stuck_stays_the_oldest_whatever_others_are_worked_on() -> None:
+async def test_a_batch_that_is_stuck_stays_the_oldest_beside_a_lane_that_is_always_busy() -> None:
     stuck = asyncio.Event()
     oldest: list[int | None] = []
 
-    async def work(_key: str, batch: list[str]) -> None:
-        if batch == ["stuck"]:
-            await stuck.wait()
+    async def work(key: str, _batch: list[int]) -> None:
+        await (stuck.wait() if key == "stuck" else asyncio.sleep(0))
         oldest.append(lanes.oldest)
 
     async with asyncio.TaskGroup() as group:
         lanes = Lanes(group, work, batch=1)
         assert lanes.oldest is None
-        for item in ("first", "stuck", "last"):
-            lanes.submit("pump", item)
-        while len(oldest) < 1:
-            await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        for _ in range(3):
-            lanes.submit("valve", "other")
+        for number in range(4):
+            lanes.submit("busy", number)
+        lanes.submit("stuck", 0)
+        lanes.submit("stuck", 1)
         while len(oldest) < 4:
             await asyncio.sleep(0)
         stuck.set()
