@@ -22,7 +22,10 @@ def missing() -> str:
     lacking = [name for name in ("debootstrap", "systemd-nspawn", "nsenter", "dpkg-deb") if shutil.which(name) is None]
     if os.geteuid():
         return "a machine can only be booted by root"
-    return f"not installed: {', '.join(lacking)}" if lacking else ""
+    if lacking:
+        return f"not installed: {', '.join(lacking)}"
+    alone = subprocess.run(["unshare", "--mount", "--pid", "--fork", "true"], capture_output=True, check=False)
+    return "namespaces of its own are not permitted here" if alone.returncode else ""
 
 
 def release() -> str:
