@@ -10,7 +10,7 @@ import pytest
 from tests.support.broker import Broker
 from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.notify_socket import NotifySocket, fields, notify_socket
-from tests.support.technician import Technician
+from tests.support.technician import Technician, technician
 
 WATCHDOG = 1.5
 DECIDERS = ["gateway.domain:DECIDERS", "tests.support.blocking_decider:BLOCKING"]
