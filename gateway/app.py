@@ -17,7 +17,7 @@ import structlog
 from gateway import __version__
 from gateway.access import Access, OperatorRule
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.mqtt import Connected, Link, LinkEvents
+from gateway.adapters.mqtt import Link, LinkEvents
 from gateway.adapters.sqlite import DATABASE_FILE, Database, open_database
 from gateway.adapters.sqlite_identity import SqliteCursors, SqliteIdentity
 from gateway.adapters.sqlite_outages import SqlitePendingOutages
@@ -25,6 +25,7 @@ from gateway.adapters.sqlite_snapshots import SqliteSnapshots
 from gateway.adapters.state_dir import claim_state_dir, last_sign_of_life, show_life
 from gateway.aggregates import Aggregates
 from gateway.broker import link_options
+from gateway.broker_session import BrokerSession
 from gateway.codec import EventCodec
 from gateway.custom_projection import CustomProjection
 from gateway.domain.catalogue import Catalogue, stream_of
@@ -32,11 +33,11 @@ from gateway.domain.outages import GATEWAY
 from gateway.errors import StoreUnavailable, TimedOut
 from gateway.feed import Feed
 from gateway.figures import Figures
-from gateway.found import SESSION, Found, find
+from gateway.found import Found, find
 from gateway.handler import Handler
 from gateway.health import Health
 from gateway.heartbeats import Heartbeats
-from gateway.homeassistant import BIRTH, Discovery
+from gateway.homeassistant import Discovery
 from gateway.intake import Intake
 from gateway.latency import Latencies, unobserved
 from gateway.log import set_level
@@ -48,6 +49,7 @@ from gateway.pipeline import Pipeline, PipelineParts
 from gateway.ports import Supervisor
 from gateway.projection import Projection
 from gateway.projector import Projector
+from gateway.pruning import prune_daily
 from gateway.pulses import of_lanes, of_link, of_projector
 from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
@@ -71,11 +73,6 @@ log = structlog.get_logger()
 DRAIN_PATIENCE: Final = 5.0
 LEAVE_PATIENCE: Final = 2.0
 """Seconds that the two halves of the end may take; what is not done by then is done after the next start."""
-
-PRUNE_DELAY: Final = 3_600.0
-"""Seconds after the start: a clock that was wrong at boot is right by then, and makes nothing forgotten too early."""
-
-PRUNE_INTERVAL: Final = 24 * 3_600.0
 
 
 async def run(settings: Settings, signals: Signals, supervisor: Supervisor, reread: Callable[[], Loaded]) -> None:
@@ -129,32 +126,27 @@ class Gateway:
         self._counters: Counter[str] = Counter()
         self._access = Access(_rules(settings))
         self._rates: list[RateLimit] = []
-        self._cursors = SqliteCursors(database)
-        self._identity = SqliteIdentity(database)
+        cursors = SqliteCursors(database)
         self._found = found
         self._latencies = Latencies() if settings.metrics.listen else None
-        self._had_session = found.had_session
         store = storage.store
-        self._topics = topics = Topics(settings.root)
+        topics = Topics(settings.root)
         codec = EventCodec(catalogue)
         self._projector = Projector(store, Projection(cache, catalogue, codec, custom=custom), self._clock)
-        events = LinkEvents(self._deliver, self._connected, self._lost, self._identity.next_epoch, self._will)
-        self._discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
+        discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
         announced = settings.homeassistant.enabled
-        filters = [topics.commands, topics.queries, *([self._discovery.birth_topic] if announced else [])]
-        self._link = Link(link_options(settings.mqtt, found.client_id), filters, events)
+        filters = [topics.commands, topics.queries, *([discovery.birth_topic] if announced else [])]
+        self._link = Link(link_options(settings.mqtt, found.client_id), filters)
         self._retained = Retained(
             self._link,
             cache,
             catalogue,
             topics,
             ready=self._projector.caught_up,
-            announce=self._discovery if announced else None,
+            announce=discovery if announced else None,
         )
         self._projector.listeners.append(self._retained.projected)
-        self._feed = Feed(
-            store, self._cursors, self._link, catalogue=catalogue, topics=topics, projected=self._projector.at
-        )
+        self._feed = Feed(store, cursors, self._link, catalogue=catalogue, topics=topics, projected=self._projector.at)
         parts = self._pipeline_parts(catalogue, codec, topics, database)
         self._pipeline = Pipeline(parts, group, self._counters)
         self._ledger = OutageLedger(
@@ -166,7 +158,6 @@ class Gateway:
             settle=settings.outages.settle,
         )
         info = gateway_info(catalogue, settings.gateway.id)
-        self._queries = self._query_desk(catalogue, codec, topics, info)
         self._outages = OutageWatch(self._ledger, self._parking, self._clock, settings.outages.clock_tolerance)
         self._figures = Figures(
             settings.gateway.id,
@@ -191,6 +182,23 @@ class Gateway:
             interval=settings.health.interval,
             probe=self._figures,
         )
+        session = BrokerSession(
+            known=found.had_session,
+            announced=announced,
+            group=group,
+            cursors=cursors,
+            topics=topics,
+            discovery=discovery,
+            pipeline=self._pipeline,
+            queries=self._query_desk(catalogue, codec, topics, info),
+            health=self._health,
+            outages=self._outages,
+            retained=self._retained,
+            feed=self._feed,
+        )
+        self._link_events = LinkEvents(
+            session.deliver, session.connected, session.lost, SqliteIdentity(database).next_epoch, self._health.will
+        )
 
     async def run(self, signals: Signals, supervisor: Supervisor, reread: Callable[[], Loaded]) -> None:
         """Serve until asked to stop, then finish in order."""
@@ -199,14 +207,16 @@ class Gateway:
         reload = Reload(self._settings, reread, self._apply, supervisor)
         work = {
             **self._monitoring(),
-            "link": self._link.run(),
+            "link": self._link.run(self._link_events),
             "projector": self._projector.run(),
             "retained": self._retained.run(),
             "feed": self._feed.run(),
             "feed cursor": self._feed.keep_saved(flush_interval),
             "read cache": self._cache.keep_flushed(flush_interval),
             "health": self._health.run(),
-            "prune": self._prune(),
+            "prune": prune_daily(
+                self._storage.outcomes, self._clock, timedelta(days=self._settings.limits.refusal_days)
+            ),
             "outages": self._ledger.run(),
             "clock watch": self._outages.watch_clock(),
             "signs of life": self._outages.show_life(partial(show_life, self._settings.gateway.state_dir)),
@@ -351,59 +361,6 @@ class Gateway:
             clock=self._clock,
             max_payload=settings.mqtt.max_payload,
         )
-
-    def _deliver(self, delivery: Any) -> None:  # noqa: ANN401 - the link is built before the pipeline
-        if self._topics.is_query(delivery.topic):
-            self._queries.accept(delivery)
-        elif delivery.topic == self._discovery.birth_topic:
-            # also where it is not enabled any more: the broker goes on delivering it to our session
-            delivery.acknowledge()
-            # what is retained came with a connection, which sends everything anyway
-            if delivery.payload == BIRTH and not delivery.retain and self._settings.homeassistant.enabled:
-                self._retained.send_again()
-        else:
-            self._pipeline.accept(delivery)
-
-    def _connected(self, connected: Connected) -> None:
-        lost = self._had_session and not connected.session_present
-        if lost:
-            log.warning("session_lost", epoch=connected.epoch, meaning="what the broker held for us is gone")
-        self._health.connected(connected.epoch, session_lost=lost)
-        self._outages.connected(session_lost=lost)
-        self._retained.connected()
-        self._feed.connected()
-        self._pipeline.connected()
-        if not self._had_session:
-            self._had_session = True
-            self._group.create_task(self._remember_session(), name="remember session")
-
-    async def _remember_session(self) -> None:
-        """From now on a missing session is a loss, also after a restart."""
-        try:
-            await self._cursors.save_cursor(SESSION, 1)
-        except StoreUnavailable as error:
-            log.warning("session_not_remembered", error=str(error))
-
-    def _lost(self, reason: str) -> None:
-        self._outages.lost(reason)
-        self._health.lost()
-        self._retained.lost()
-        self._feed.lost()
-        self._pipeline.lost()
-
-    def _will(self, epoch: int) -> tuple[str, bytes]:
-        return self._health.will(epoch)
-
-    async def _prune(self) -> None:
-        await asyncio.sleep(PRUNE_DELAY)
-        while True:
-            before = self._clock.now() - timedelta(days=self._settings.limits.refusal_days)
-            try:
-                if forgotten := await self._storage.outcomes.prune(before):
-                    log.info("refusals_forgotten", count=forgotten)
-            except StoreUnavailable as error:
-                log.warning("refusals_not_pruned", error=str(error))
-            await asyncio.sleep(PRUNE_INTERVAL)
 
     async def _rebuild_on(self, rebuild: asyncio.Event) -> None:
         while True:

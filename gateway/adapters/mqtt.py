@@ -129,12 +129,11 @@ class Link:
         attempts: to connect so far, in this run.
     """
 
-    def __init__(self, options: LinkOptions, filters: Sequence[str], events: LinkEvents) -> None:
+    def __init__(self, options: LinkOptions, filters: Sequence[str]) -> None:
         self.epoch = 0
         self.attempts = 0
         self._options = options
         self._filters = tuple(filters)
-        self._events = events
         self._connection: Connection | None = None
         self._owed = OwedPubacks()
         self._closing = asyncio.Event()
@@ -156,8 +155,8 @@ class Link:
         future.exception()  # nobody has to look at it
         return future
 
-    async def run(self) -> None:
-        """Connect, and connect again, until :meth:`close` or until it is cancelled."""
+    async def run(self, events: LinkEvents) -> None:
+        """Connect, and connect again, until :meth:`close` or until it is cancelled; ``events`` is told what comes."""
         loop = asyncio.get_running_loop()
         attempt = 0
         try:
@@ -165,15 +164,15 @@ class Link:
                 began = loop.time()
                 self.attempts += 1
                 try:
-                    self.epoch = await self._events.next_epoch()
-                    await self._serve(self.epoch)
+                    self.epoch = await events.next_epoch()
+                    await self._serve(self.epoch, events)
                 except (aiomqtt.MqttError, OSError, LinkLost, StoreUnavailable) as error:
                     if self._is_to_stop():
                         break
                     if loop.time() - began > self._options.backoff[1]:
                         # sooner it is no success: two with one client id would go on taking the session from each other
                         attempt = 0
-                    await self._pause(error, attempt)
+                    await self._pause(error, attempt, events)
                     attempt += 1
         finally:
             self._closed.set()
@@ -191,23 +190,24 @@ class Link:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closed.wait(), patience)
 
-    async def _serve(self, epoch: int) -> None:
+    async def _serve(self, epoch: int, events: LinkEvents) -> None:
         """One connection from its beginning to its end, which is orderly only when the link is closed."""
         options = self._options
         # a fresh client each time: a used one would send what belongs to the connection before
-        client = self._client(epoch, await asyncio.to_thread(options.tls.context) if options.tls else None)
+        tls = await asyncio.to_thread(options.tls.context) if options.tls else None
+        client = self._client(tls, *events.will(epoch))
         connection = Connection(
             client,
             window=options.publish_window,
             owed=self._owed,
-            on_delivery=self._events.delivery,
+            on_delivery=events.delivery,
             on_live=self._use,
         )
         try:
             async with client:
                 await connection.hold(self._subscribe(client), "subscribe")
                 log.info("link_connected", epoch=epoch, session_present=connection.session_present)
-                self._events.connected(Connected(epoch, bool(connection.session_present)))
+                events.connected(Connected(epoch, bool(connection.session_present)))
                 await connection.hold(self._closing.wait(), "link closing")
         finally:
             self._connection = None
@@ -221,14 +221,13 @@ class Link:
     def _use(self, connection: Connection) -> None:
         self._connection = connection
 
-    def _client(self, epoch: int, tls: ssl.SSLContext | None) -> aiomqtt.Client:
+    def _client(self, tls: ssl.SSLContext | None, will_topic: str, will_payload: bytes) -> aiomqtt.Client:
         options = self._options
         connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         connect.ReceiveMaximum = options.receive_maximum
         connect.SessionExpiryInterval = options.session_expiry
         delay = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
         delay.WillDelayInterval = options.will_delay
-        topic, payload = self._events.will(epoch)
         is_unix = bool(options.socket_path)
         return aiomqtt.Client(
             options.socket_path if is_unix else options.host,
@@ -241,7 +240,7 @@ class Link:
             username=options.username or None,
             password=options.password or None,
             tls_context=tls,
-            will=aiomqtt.Will(topic, payload, qos=1, retain=True, properties=delay),
+            will=aiomqtt.Will(will_topic, will_payload, qos=1, retain=True, properties=delay),
             keepalive=options.keepalive,
             timeout=options.connect_timeout,
             max_inflight_messages=_PUBLISHES_UNLIMITED,
@@ -256,7 +255,7 @@ class Link:
             if getattr(code, "is_failure", False):
                 raise LinkLost(f"the broker denies the subscription to {one}: {code}")
 
-    async def _pause(self, error: Exception, attempt: int) -> None:
+    async def _pause(self, error: Exception, attempt: int, events: LinkEvents) -> None:
         """Tell what is wrong, and wait before the next attempt."""
         reason = str(error)
         if self._options.tls is not None and "timed out" in reason:
@@ -268,7 +267,7 @@ class Link:
         pause = random.uniform(backoff[0], longest_pause(backoff, attempt))  # noqa: S311 - no secret
         tell, event = (log.error, "link_refused") if isinstance(error, MqttConnectError) else (log.warning, "link_lost")
         tell(event, reason=reason, attempt=attempt, next_try_s=round(pause, 1), epoch=self.epoch)
-        self._events.lost(reason)
+        events.lost(reason)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._closing.wait(), pause)
 

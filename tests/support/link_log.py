@@ -62,8 +62,8 @@ async def running_link(port: int, *, acknowledging: bool = False, **options: Any
     log = LinkLog(acknowledging=acknowledging)
     events = LinkEvents(log.deliver, log.connected.append, log.lost.append, log.next_epoch, _will)
     given = {"client_id": "gateway-1", "port": port, "backoff": (0.01, 0.1), **options}
-    log.link = Link(LinkOptions(**given), ("cmd/#",), events)
-    task = asyncio.create_task(log.link.run(), name="link under test")
+    log.link = Link(LinkOptions(**given), ("cmd/#",))
+    task = asyncio.create_task(log.link.run(events), name="link under test")
     try:
         yield log
     finally:
