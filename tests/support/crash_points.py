@@ -71,8 +71,8 @@ READ_SIDE: Final[dict[str, Point]] = {
 }
 START: Final[dict[str, Point]] = {
     "claimed": Point(sqlite, "prepare"),
-    "opened": Point(app, "_find"),
-    "found": Point(app, "_find", after=True),
+    "opened": Point(app, "find"),
+    "found": Point(app, "find", after=True),
     "connecting": Point(Link, "_serve"),
     "crash recorded": Point(SqlitePendingOutages, "remove"),
 }
