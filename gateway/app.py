@@ -282,7 +282,9 @@ class Gateway:
         log.info("stopping", in_flight=self._pipeline.in_flight)
         self._pipeline.stop()
         with suppress(TimeoutError, TimedOut):
-            await asyncio.wait_for(self._pipeline.drained(), DRAIN_PATIENCE)
+            async with asyncio.timeout(DRAIN_PATIENCE):
+                await self._pipeline.drained()
+                await self._ledger.stop()
             await self._projector.reached(self._storage.store.newest, LEAVE_PATIENCE)
         self._health.leave(self._link.epoch)
         await self._link.close(LEAVE_PATIENCE)

@@ -62,6 +62,7 @@ class OutageLedger:
         self._unsaved: set[str] = set()
         self._due: dict[str, float] = {}
         self._changed = asyncio.Event()
+        self._recording = asyncio.Lock()
 
     @property
     def pending(self) -> Sequence[PendingOutage]:
@@ -158,6 +159,10 @@ class OutageLedger:
                 await asyncio.sleep(RETRY)
                 self._changed.set()
 
+    async def stop(self) -> None:
+        """Record nothing more in this run, so that the read side can have seen all; wait for what is under way."""
+        await self._recording.acquire()
+
     async def save(self) -> None:
         """Keep what has changed.
 
@@ -187,18 +192,22 @@ class OutageLedger:
         for id_ in tuple(self._due):
             if self._due.get(id_, inf) > now:
                 continue
-            outage = self._pending[id_]
-            if self._latest.get(outage.kind) == id_:
-                # from here on it must not change: it may get into the log at any moment
-                del self._latest[outage.kind]
-            (answer,) = await self._handler.handle([self._request(outage)])
-            if answer.outcome.retry_after_ms is not None:
-                raise StoreUnavailable(f"the outage was not recorded: {answer.outcome.error}")
-            if answer.outcome.error is not None:
-                log.error("outage_refused", outage=id_, error=answer.outcome.error.message)
-            await self._rows.remove(id_)
-            del self._due[id_], self._pending[id_]
-            log.info("outage_recorded", outage=id_, kind=outage.kind, times=outage.times, cause=outage.cause)
+            async with self._recording:
+                await self._record(self._pending[id_])
+
+    async def _record(self, outage: PendingOutage) -> None:
+        id_ = outage.id
+        if self._latest.get(outage.kind) == id_:
+            # from here on it must not change: it may get into the log at any moment
+            del self._latest[outage.kind]
+        (answer,) = await self._handler.handle([self._request(outage)])
+        if answer.outcome.retry_after_ms is not None:
+            raise StoreUnavailable(f"the outage was not recorded: {answer.outcome.error}")
+        if answer.outcome.error is not None:
+            log.error("outage_refused", outage=id_, error=answer.outcome.error.message)
+        await self._rows.remove(id_)
+        del self._due[id_], self._pending[id_]
+        log.info("outage_recorded", outage=id_, kind=outage.kind, times=outage.times, cause=outage.cause)
 
     def _request(self, outage: PendingOutage) -> Request:
         command = RecordOutage(

@@ -36,10 +36,15 @@ class AwayStore(MemoryStore):
 
     away = False
     answers_lost = 0
+    held_up: asyncio.Event | None = None
+    asked = False
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
         if self.away:
             raise StoreUnavailable("away")
+        if self.held_up is not None:
+            self.asked = True
+            await self.held_up.wait()
         appended = await super().append(stream, expected, events)
         if self.answers_lost:
             self.answers_lost -= 1
@@ -214,3 +219,23 @@ async def test_health_tells_what_goes_on_and_what_waits_for_an_operator_recorded
     assert list(figures["open"]) == ["broker"]
     (line,) = figures["unacknowledged"].values()
     assert (line["kind"], line["affected"]) == ("session", "commands")
+
+
+async def test_who_stops_waits_for_the_outage_that_is_being_recorded_and_leaves_the_others_to_the_next_run(
+    bench: Bench,
+) -> None:
+    bench.store.held_up = asyncio.Event()
+    async with bench.running() as ledger:
+        ledger.note("crash", datetime.now(UTC), "killed", "")
+        await bench.until(lambda: bench.store.asked)
+        stopped = asyncio.create_task(ledger.stop())
+        ledger.note("clock", datetime.now(UTC), "jumped", "")
+        assert await asyncio.wait({stopped}, timeout=0.05) == (set(), {stopped})
+        bench.store.held_up.set()
+        await stopped
+        await bench.until(lambda: [outage.kind for outage in bench.rows.kept.values()] == ["clock"])
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(bench.until(lambda: len(bench.recorded()) > 1), 0.05)
+    bench.restart()
+    async with bench.running():
+        await bench.until(lambda: len(bench.recorded()) == 2)
