@@ -15,7 +15,7 @@ async def test_the_order_of_each_device_holds_under_load(tech: Technician, devic
         bodies = {one: {"command_id": f"{one}-{count}", "data": {"properties": {"count": count}}} for one in fleet}
         await asyncio.gather(*(tech.publish(f"cmd/{one}/{one}/report", body) for one, body in bodies.items()))
     for one in fleet:
-        acks = [await tech.ack(f"{one}-{count}") for count in range(COMMANDS)]
+        acks = [await tech.final(f"{one}-{count}") for count in range(COMMANDS)]
         assert [(ack["code"], ack["revision"]) for ack in acks] == [(200, count + 1) for count in range(COMMANDS)]
 
 
