@@ -40,7 +40,7 @@ async def _clean_loop() -> AsyncIterator[None]:
     await asyncio.sleep(0)
     left = {task for task in asyncio.all_tasks() - before if not task.done()} - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
-    known = (_is_of_an_older_loop, _is_of_a_broken_line)
+    known = (_is_of_an_older_loop, _is_of_a_broken_line, _is_of_a_call_that_was_given_up)
     complaints = [context for context in complaints if not any(one(context) for one in known)]
     assert not complaints, f"errors that nobody saw: {complaints}"
 
@@ -53,3 +53,8 @@ def _is_of_an_older_loop(context: dict[str, Any]) -> bool:
 def _is_of_a_broken_line(context: dict[str, Any]) -> bool:
     # a technician's client may begin to watch a socket that it has closed already, because the broker was killed
     return "add_writer" in context["message"] and isinstance(context.get("exception"), OSError)
+
+
+def _is_of_a_call_that_was_given_up(context: dict[str, Any]) -> bool:
+    # gRPC leaves the task behind that sends to a server which did not answer in time
+    return "destroyed" in context["message"] and "_consume_request_iterator" in repr(context.get("task"))
