@@ -6,9 +6,7 @@ tables directly, and encoded once each; a thread writes the file from those piec
 
 import asyncio
 import gc
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import blake2b
@@ -23,6 +21,7 @@ from tinydb.queries import QueryLike
 from tinydb.storages import Storage
 
 from gateway import __version__
+from gateway.adapters.whole_file import replace_file
 from gateway.domain.decider import Document
 from gateway.messages import Mark
 
@@ -229,23 +228,8 @@ def _free_id(key: str, taken: Mapping[int, object]) -> int:
 
 
 def _replace(path: Path, tables: Mapping[str, Mapping[int, bytes]]) -> None:
-    new = path.with_suffix(".new")
-    try:
-        with new.open("wb") as file:
-            os.fchmod(file.fileno(), 0o640)
-            file.write(b"{" + b",".join(_encode_table(name, rows) for name, rows in tables.items()) + b"}")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except OSError:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
-        raise
-    directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    content = b",".join(_encode_table(name, rows) for name, rows in tables.items())
+    replace_file(path, (b"{", content, b"}"), 0o640)
 
 
 def _encode_table(name: str, rows: Mapping[int, bytes]) -> bytes:
