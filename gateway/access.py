@@ -39,6 +39,10 @@ class Access:
         """Whether the actor is an operator of every device."""
         return any(_matches(actor, rule.actors) and "*" in rule.devices for rule in self._rules)
 
+    def devices_of(self, actor: str) -> tuple[str, ...]:
+        """Names and patterns of the devices whose operator the actor is."""
+        return tuple(device for rule in self._rules if _matches(actor, rule.actors) for device in rule.devices)
+
     def role(self, actor: str, device: str, command: type[Command]) -> Role:
         """The role in which this actor sends this command to this device.
 

@@ -12,6 +12,7 @@ from gateway import __version__
 from gateway.cli import (
     alarms,
     backup,
+    broker_config,
     check_config,
     describe,
     device,
@@ -70,6 +71,7 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "migrate": migrate,
     "backup": backup,
     "doctor": doctor,
+    "broker-config": broker_config,
 }
 
 
