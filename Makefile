@@ -55,9 +55,9 @@ check: setup ## lint, types and imports only
 
 lock: setup ## pin the requirements anew, with hashes; UPGRADE=1 takes newer releases
 	$(PIN) pyproject.toml --output-file requirements.txt
-	$(PIN) pyproject.toml --extra eventstoredb --group dev --constraint requirements.txt --output-file requirements-dev.txt
-	$(PIN) pyproject.toml --extra kurrentdb --group dev --constraint requirements.txt --output-file requirements-kurrentdb.txt
-	$(PIN) pyproject.toml --extra eventstoredb --no-emit-package grpcio-tools --no-emit-package setuptools --constraint requirements-dev.txt --output-file systemd/deb/requirements.txt
+	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PIN) pyproject.toml --extra enrol --extra kurrentdb --group dev --constraint requirements.txt --output-file requirements-kurrentdb.txt
+	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --no-emit-package grpcio-tools --no-emit-package setuptools --constraint requirements-dev.txt --output-file systemd/deb/requirements.txt
 
 clean: ## remove all that make made: .venv, caches, and .local with the state of "make run"
 	rm -rf .venv .venv-kurrentdb .local dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
