@@ -21,15 +21,40 @@ class BrokerPlaces:
     """
 
     directory: Path
-    local_port: int
-    devices: str
-    devices_port: int
+    local_port: int = 1883
+    devices: str = ""
+    devices_port: int = 8883
     socket: str = "/run/edge-gateway-mqtt/mqtt.sock"
 
     @property
     def acl(self) -> Path:
         """The access rules."""
         return self.directory / "edge-gateway.acl"
+
+    @property
+    def certificates(self) -> Path:
+        """Of the authority and of the broker itself."""
+        return self.directory / "certs"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate that signs all others."""
+        return self.certificates / "ca.crt"
+
+    @property
+    def certificate(self) -> Path:
+        """The broker's own."""
+        return self.certificates / "server.crt"
+
+    @property
+    def key(self) -> Path:
+        """Of that certificate."""
+        return self.certificates / "server.key"
+
+    @property
+    def revoked(self) -> Path:
+        """The list of revoked certificates."""
+        return self.certificates / "crl.pem"
 
     @property
     def drop_in(self) -> Path:
@@ -48,7 +73,6 @@ def drop_in(places: BrokerPlaces, *, session_expiry: int, in_flight: int) -> str
     days = max(_SHORTEST_DAYS, -(-session_expiry // _DAY))
     return _TEXT.format(
         places=places,
-        certificates=places.directory / "certs",
         devices=f"{places.devices_port} {places.devices}".strip(),
         days=days,
         in_flight=in_flight,
@@ -74,10 +98,10 @@ listener {places.local_port} 127.0.0.1
 # Devices, and people from elsewhere: only with a certificate. Its name is the user name, and the client id as well, so
 # that nobody can take over the session of another, and with it what waits there.
 listener {devices}
-cafile {certificates}/ca.crt
-crlfile {certificates}/crl.pem
-certfile {certificates}/server.crt
-keyfile {certificates}/server.key
+cafile {places.authority}
+crlfile {places.revoked}
+certfile {places.certificate}
+keyfile {places.key}
 require_certificate true
 use_identity_as_username true
 use_username_as_clientid true

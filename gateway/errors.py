@@ -16,6 +16,7 @@ GatewayError
 ├── UnreadableTopic          a delivery that names no actor, device or command
 ├── WrongExpectedRevision    somebody else appended first
 ├── MigrationError           a log cannot be copied, or its copy differs
+├── EnrolmentError           a certificate cannot be issued or revoked
 ├── StateError               the state directory cannot be used (exit status 78)
 └── SettingsError            the settings cannot be used (exit status 78)
 """
@@ -196,6 +197,10 @@ class WrongExpectedRevision(GatewayError):
 
 class MigrationError(GatewayError):
     """A log cannot be copied, or its copy differs; the message names the event."""
+
+
+class EnrolmentError(GatewayError):
+    """A certificate cannot be issued, found or revoked."""
 
 
 class StateError(GatewayError):

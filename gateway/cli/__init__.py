@@ -12,18 +12,22 @@ from gateway import __version__
 from gateway.cli import (
     alarms,
     backup,
+    broker_certificate,
     broker_config,
+    certificates,
     check_config,
     describe,
     device,
     devices,
     diff,
     doctor,
+    enrol,
     history,
     migrate,
     outages,
     outcome,
     rebuild,
+    revoke,
     run,
     send,
     state,
@@ -72,6 +76,10 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "backup": backup,
     "doctor": doctor,
     "broker-config": broker_config,
+    "broker-certificate": broker_certificate,
+    "enrol": enrol,
+    "revoke": revoke,
+    "certificates": certificates,
 }
 
 

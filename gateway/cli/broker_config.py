@@ -1,14 +1,10 @@
 """``edge-gateway broker-config``: the broker's configuration, made from the settings."""
 
-import os
-import pwd
 from argparse import ArgumentParser, Namespace
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, at_least
+from gateway.cli.options import add_config, add_mosquitto, at_least
 from gateway.cli.output import note
 
 SUMMARY: Final = "print or write mosquitto's access rules and configuration"
@@ -20,13 +16,7 @@ def add_options(parser: ArgumentParser) -> None:
     what.add_argument("--acl", action="store_true", help="print the access rules")
     what.add_argument("--drop-in", action="store_true", help="print the configuration for conf.d")
     what.add_argument("--write", action="store_true", help="write both to where mosquitto reads them")
-    parser.add_argument(
-        "--directory",
-        type=Path,
-        default=Path("/etc/mosquitto"),
-        metavar="PATH",
-        help="of mosquitto's files (default: %(default)s)",
-    )
+    add_mosquitto(parser)
     parser.add_argument(
         "--operator",
         action="append",
@@ -51,6 +41,7 @@ def execute(options: Namespace) -> Exit:
     from gateway.access import OperatorRule
     from gateway.broker_acl import GATEWAY, acl
     from gateway.broker_drop_in import BrokerPlaces, drop_in
+    from gateway.cli.mosquitto_files import install
     from gateway.ids import is_name
     from gateway.settings import Settings
     from gateway.settings_loader import load_settings
@@ -62,7 +53,7 @@ def execute(options: Namespace) -> Exit:
     if patterns and not options.operator:
         names = ", ".join(sorted(patterns))
         note(f"note: no rule can say who is {names}: these operators see the devices only if you name them: --operator")
-    places = BrokerPlaces(options.directory, mqtt.port, options.devices_address, options.devices_port)
+    places = BrokerPlaces(options.mosquitto, mqtt.port, options.devices_address, options.devices_port)
     if mqtt.socket:
         places = replace(places, socket=mqtt.socket)
     gateway = mqtt.username or GATEWAY
@@ -75,27 +66,10 @@ def execute(options: Namespace) -> Exit:
         ),
     }
     if options.write:
-        _write(texts)
+        for path, text in texts.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            install(path, text.encode())
+            note(f"written: {path}")
     else:
         print(texts[places.acl if options.acl else places.drop_in], end="")
     return Exit.OK
-
-
-def _write(texts: Mapping[Path, str]) -> None:
-    from gateway.adapters.whole_file import replace_file
-
-    owner = _mosquitto() if os.geteuid() == 0 else None
-    for path, text in texts.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # mosquitto warns of rules that others can read, and will refuse them one day
-        replace_file(path, (text.encode(),), 0o640, owner)
-        note(f"written: {path}")
-
-
-def _mosquitto() -> tuple[int, int] | None:
-    """User and group as which mosquitto reads its files again, where it is installed."""
-    try:
-        user = pwd.getpwnam("mosquitto")
-    except KeyError:
-        return None
-    return user.pw_uid, user.pw_gid

@@ -6,6 +6,7 @@ from typing import Final
 
 from gateway.errors import (
     Deferral,
+    EnrolmentError,
     MigrationError,
     NotFound,
     NotPermitted,
@@ -43,6 +44,7 @@ _STATUSES: Final[Sequence[tuple[type[BaseException], Exit]]] = (
     (NotPermitted, Exit.NOT_PERMITTED),
     (Deferral, Exit.TRY_AGAIN),
     (Refusal, Exit.REJECTED),
+    (EnrolmentError, Exit.NO),
     (Unavailable, Exit.UNREACHABLE),
     (PublishRefused, Exit.NOT_PERMITTED),
     (PermissionError, Exit.NOT_PERMITTED),

@@ -3,8 +3,10 @@
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 
+from gateway.errors import SettingsError
 from gateway.ids import is_name
 
 
@@ -21,6 +23,38 @@ def add_config(parser: ArgumentParser) -> None:
 def add_json(parser: ArgumentParser) -> None:
     """``--json``."""
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
+
+
+def add_mosquitto(parser: ArgumentParser) -> None:
+    """``--mosquitto PATH``."""
+    parser.add_argument(
+        "--mosquitto",
+        type=Path,
+        default=Path("/etc/mosquitto"),
+        metavar="PATH",
+        help="directory of mosquitto's files (default: %(default)s)",
+    )
+
+
+def add_authority(parser: ArgumentParser) -> None:
+    """``--ca PATH``."""
+    parser.add_argument(
+        "--ca",
+        type=Path,
+        default=Path("/etc/edge-gateway/ca"),
+        metavar="PATH",
+        help="directory of the authority that signs (default: %(default)s)",
+    )
+
+
+def need_certificates() -> None:
+    """Make sure of the library that whoever has an authority of another kind can do without.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
+    if find_spec("cryptography") is None:
+        raise SettingsError("certificates need a library more: pip install 'edge-gateway[enrol]'")
 
 
 def name(text: str) -> str:
