@@ -77,7 +77,8 @@ def acl(root: str, rules: Sequence[OperatorRule], *, gateway: str = GATEWAY, ope
         _user("what watches gateway and broker: reads, and sends nothing", "_metrics", root, _OF_A_WATCHER)
         + "\ntopic read $SYS/#",
         *(_operator(name, access.devices_of(name), root) for name in sorted(named.union(operators))),
-        "# every user, a device by its certificate's name and a person by the user name: what is his own\n"
+        "# every user, a device by its certificate's name and a person by the user name: what is his own, and whether\n"
+        "# the gateway is there, which is the same for all (mosquitto warns of it, because no %u stands in it)\n"
         + _lines("pattern", root, _OF_EACH_USER),
     ]
     return "\n\n".join(sections) + "\n"

@@ -48,6 +48,10 @@ class Broker:
         self._config.write_text("".join((f"listener {self.port} 127.0.0.1\n", *lines)))
         self._process: subprocess.Popen[bytes] | None = None
 
+    def configure(self, text: str) -> None:
+        """Give it another configuration as a whole; it must still listen on the same port."""
+        self._config.write_text(text)
+
     def start(self) -> None:
         """Start it, and wait until it takes connections."""
         self._store.mkdir(exist_ok=True)
@@ -68,6 +72,10 @@ class Broker:
     def kill(self) -> None:
         """End it at once (SIGKILL): what it has not saved is gone."""
         self._end(signal.SIGKILL)
+
+    def log(self) -> str:
+        """What it has said so far."""
+        return self._log.read_text()
 
     @property
     def process_id(self) -> int:

@@ -183,14 +183,22 @@ class Technician:
 @asynccontextmanager
 async def technician(port: int, version: ProtocolVersion = ProtocolVersion.V5) -> AsyncIterator[Technician]:
     """A technician connected to the broker on this loopback port, who sees all acknowledgements."""
-    async with Client(
+    client = Client(
         "127.0.0.1",
         port,
         protocol=version,
         timeout=PATIENCE,
         # small packets wait 40 ms for company otherwise
         socket_options=[(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-    ) as client:
+    )
+    async with technician_at(client, version) as one:
+        yield one
+
+
+@asynccontextmanager
+async def technician_at(client: Client, version: ProtocolVersion) -> AsyncIterator[Technician]:
+    """A technician at a client that is yet to connect, who sees all acknowledgements that it may see."""
+    async with client:
         client.pending_calls_threshold = 1_000
         one = Technician(client, version)
         await one.watch("ack/#")
