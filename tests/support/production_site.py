@@ -149,13 +149,19 @@ class ProductionSite:
 
 
 @contextmanager
-def production_site(top: Path) -> Iterator[ProductionSite]:
-    """Both, started; at the end neither runs any more."""
+def production_site(top: Path, besides: str = "") -> Iterator[ProductionSite]:
+    """Both, started; at the end neither runs any more.
+
+    Args:
+        top: directory of everything.
+        besides: one more file of the broker's configuration.
+    """
     # the path of a socket has a limit of 107 characters
     with tempfile.TemporaryDirectory(prefix="mqtt-") as sockets:
         site = ProductionSite(top, Path(sockets))
         try:
             site.set_up()
+            (site.mosquitto / "conf.d" / "site.conf").write_text(besides)
             site.start()
             yield site
         finally:
