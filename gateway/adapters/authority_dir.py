@@ -56,7 +56,7 @@ class AuthorityDir:
         """Keep others from changing it meanwhile.
 
         Raises:
-            EnrolmentError: there is none.
+            EnrolmentError: there is none, or some file cannot be read or written meanwhile.
         """
         try:
             lock = os.open(self._path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -65,11 +65,18 @@ class AuthorityDir:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+        except OSError as error:
+            raise EnrolmentError(str(error)) from error
         finally:
             os.close(lock)
 
     def found(self, name: str, now: datetime) -> None:
-        """Make it, unless there is one already. The key comes last: before it nothing counts."""
+        """Make it, unless there is one already. The key comes last: before it nothing counts.
+
+        Raises:
+            EnrolmentError: a file cannot be written.
+            OSError: the directory cannot be made.
+        """
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.claim():
             if self._key.exists():

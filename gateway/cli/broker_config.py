@@ -6,6 +6,7 @@ from typing import Final
 from gateway.cli.exit_status import Exit
 from gateway.cli.options import add_config, add_mosquitto, at_least
 from gateway.cli.output import note
+from gateway.errors import SettingsError
 
 SUMMARY: Final = "print or write mosquitto's access rules and configuration"
 
@@ -66,10 +67,13 @@ def execute(options: Namespace) -> Exit:
         ),
     }
     if options.write:
-        for path, text in texts.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            install(path, text.encode())
-            note(f"written: {path}")
+        try:
+            for path, text in texts.items():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                install(path, text.encode())
+                note(f"written: {path}")
+        except OSError as error:
+            raise SettingsError(f"--mosquitto: {error}") from error
     else:
         print(texts[places.acl if options.acl else places.drop_in], end="")
     return Exit.OK

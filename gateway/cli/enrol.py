@@ -48,20 +48,20 @@ def execute(options: Namespace) -> Exit:
 
     _check_name(options.name, load_settings(options.config).settings, is_operator=options.operator)
     now, directory = datetime.now(UTC), AuthorityDir(options.ca)
-    key = None if options.request else new_key()
-    public = key.public_key() if key else requested_key(options.request.read_bytes())
     out: Path = options.out or Path(options.name)
     with directory.claim():
+        key = None if options.request else new_key()
+        public = key.public_key() if key else requested_key(options.request.read_bytes())
         if not options.renew:
             _check_new(directory, options.name, now)
         authority = directory.authority()
         certificate = issue_for_device(authority, options.name, public, now, options.days)
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         directory.record(certificate)
-    if key:
-        replace_file(out / "key.pem", (pem_of_key(key),), PRIVATE)
-    replace_file(out / "cert.pem", (pem(certificate),), PUBLIC)
-    replace_file(out / "ca.pem", (pem(authority.certificate),), PUBLIC)
+        if key:
+            replace_file(out / "key.pem", (pem_of_key(key),), PRIVATE)
+        replace_file(out / "cert.pem", (pem(certificate),), PUBLIC)
+        replace_file(out / "ca.pem", (pem(authority.certificate),), PUBLIC)
     note(f"written to {out}; valid until {certificate.not_valid_after_utc:%Y-%m-%d}")
     if key:
         note(f"move {out} to the device, and leave no copy of key.pem: whoever has it is {options.name}")

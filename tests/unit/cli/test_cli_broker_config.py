@@ -1,0 +1,58 @@
+import stat
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import Run
+
+SETTINGS = """
+[mqtt]
+root = "site/a"
+socket = "/run/other/mqtt.sock"
+port = 1884
+session_expiry = 2592000
+[[operators]]
+actors = ["alice", "ops-*"]
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "gateway.toml"
+    path.write_text(SETTINGS)
+    return path
+
+
+def test_rules_and_configuration_follow_the_settings(cli: Run, config: Path) -> None:
+    rules = cli("broker-config", "--acl", "--operator", "ops-1", "--config", config)
+    assert (rules.status, rules.err) == (0, "")
+    assert {"user alice", "user ops-1", "pattern write site/a/cmd/%u/+/+"} <= set(rules.out.splitlines())
+    drop_in = cli("broker-config", "--drop-in", "--operator", "ops-1", "--config", config).out.splitlines()
+    wanted = {"listener 0 /run/other/mqtt.sock", "listener 1884 127.0.0.1", "persistent_client_expiration 30d"}
+    assert wanted <= set(drop_in)
+
+
+def test_both_are_written_to_where_the_one_names_the_other_and_others_cannot_read_them(
+    cli: Run, config: Path, tmp_path: Path
+) -> None:
+    top = tmp_path / "mosquitto"
+    assert cli("broker-config", "--write", "--mosquitto", top, "--config", config).status == 0
+    rules, drop_in = top / "edge-gateway.acl", top / "conf.d" / "edge-gateway.conf"
+    assert f"acl_file {rules}" in drop_in.read_text().splitlines()
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (rules, drop_in)} == {0o640}
+
+
+def test_operators_whom_no_rule_can_name_are_told(cli: Run, config: Path) -> None:
+    assert "ops-*" in cli("broker-config", "--acl", "--config", config).err
+
+
+def test_a_username_that_a_device_could_have_is_refused(cli: Run, config: Path) -> None:
+    config.write_text('[mqtt]\nusername = "gateway"\n')
+    ran = cli("broker-config", "--write", "--mosquitto", config.parent / "m", "--config", config)
+    assert (ran.status, (config.parent / "m").exists()) == (78, False)
+    assert "mqtt.username" in ran.err
+
+
+def test_a_directory_that_cannot_be_written_is_told(cli: Run, config: Path) -> None:
+    ran = cli("broker-config", "--write", "--mosquitto", config / "x", "--config", config)
+    assert (ran.status, "--mosquitto" in ran.err) == (78, True)
