@@ -1,7 +1,7 @@
 """How EventStoreDB is reached, and what of it belongs to the log."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 
@@ -24,7 +24,7 @@ class EsdbOptions:
     categories: Sequence[str]
     prefix: str = ""
     username: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     ca_file: Path | None = None
     deadline: float = 5.0
     in_flight: int = 16
