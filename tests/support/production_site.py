@@ -6,7 +6,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,11 @@ from gateway.adapters.authority_dir import AuthorityDir, pem, pem_of_key
 from gateway.certificates import issue_for_device, new_key
 from gateway.cli import main
 from tests.support.broker import Broker
-from tests.support.gateway_process import STARTING, GatewayProcess
+from tests.support.gateway_process import STARTING, GatewayProcess, Sections
 from tests.support.technician import Technician, technician_at
 
 PATIENCE: Final = 20.0
-PASSWORD: Final = "secret"
+PASSWORD: Final = "correct-horse-battery"
 CONNECT: Final = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x"
 ACCEPTED: Final = b"\x20\x02\x00\x00"
 PEOPLE: Final = ("_gateway", "alice", "mallory")
@@ -48,7 +48,7 @@ class ProductionSite:
         authority: who signs.
     """
 
-    def __init__(self, top: Path, sockets: Path) -> None:
+    def __init__(self, top: Path, sockets: Path, sections: Sections) -> None:
         self.top = top
         self.broker = Broker(top / "broker")
         self.mosquitto = top / "broker" / "etc"
@@ -58,7 +58,7 @@ class ProductionSite:
             self.devices_port: int = probe.getsockname()[1]
         own = {"socket": str(self.socket), "username": "_gateway", "password": PASSWORD}
         self._starts = 0
-        self.gateway = GatewayProcess(top / "gateway", self.broker.port, {"mqtt": own})
+        self.gateway = GatewayProcess(top / "gateway", self.broker.port, {**sections, "mqtt": own})
 
     def set_up(self) -> None:
         """What an administrator does before the first start."""
@@ -149,16 +149,17 @@ class ProductionSite:
 
 
 @contextmanager
-def production_site(top: Path, besides: str = "") -> Iterator[ProductionSite]:
+def production_site(top: Path, besides: str = "", **sections: Mapping[str, object]) -> Iterator[ProductionSite]:
     """Both, started; at the end neither runs any more.
 
     Args:
         top: directory of everything.
         besides: one more file of the broker's configuration.
+        sections: of the gateway's settings.
     """
     # the path of a socket has a limit of 107 characters
     with tempfile.TemporaryDirectory(prefix="mqtt-") as sockets:
-        site = ProductionSite(top, Path(sockets))
+        site = ProductionSite(top, Path(sockets), sections)
         try:
             site.set_up()
             (site.mosquitto / "conf.d" / "site.conf").write_text(besides)
