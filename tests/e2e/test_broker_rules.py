@@ -4,6 +4,7 @@ A refusal cannot be told from silence. So each attack is followed by something p
 seen the attack has seen that, and not what came before.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -15,6 +16,7 @@ import pytest
 from aiomqtt import ProtocolVersion, Will
 
 from tests.support.production_site import PATIENCE, ProductionSite, production_site
+from tests.support.raw_client import length, text
 from tests.support.technician import ROOT, Received, Technician
 
 VERSIONS = pytest.mark.parametrize("version", [ProtocolVersion.V5, ProtocolVersion.V311], ids=["5", "3.1.1"])
@@ -266,3 +268,26 @@ def test_the_broker_complains_of_nothing_in_its_files_but_of_what_is_the_same_fo
     complaints = [line for line in log if "rror" in line or "arning" in line]
     meant = ("as root", "does not contain '%c' or '%u'", "TCP_NODELAY")  # the last is of the socket, which has none
     assert [line for line in complaints if not any(one in line for one in meant)] == []
+
+
+async def test_a_message_beyond_the_limit_ends_its_senders_connection_and_no_other(
+    site: ProductionSite, pump: str
+) -> None:
+    async with site.device(pump) as device:
+        begun = b"\x32" + length(5_000_000) + text(f"{ROOT}/cmd/mallet/mallet/register".encode())
+        assert await asyncio.to_thread(site.hangs_up_over, begun, *site.files("mallet"))
+        assert (await device.send(pump, pump, "register", {"model": "T-1000"}, again_after=20))["code"] == 201
+
+
+async def test_the_largest_state_that_a_device_can_have_passes(site: ProductionSite, pump: str) -> None:
+    values = {f"property_{number}": "x" * 4_090 for number in range(256)}
+    pages = [dict(list(values.items())[first : first + 15]) for first in range(0, 256, 15)]
+    async with site.device(pump) as device, site.person("alice") as alice:
+        await device.send(pump, pump, "register", {"model": "T-1000"})
+        await device.send(pump, pump, "connect")
+        for page in pages:
+            ack = await device.send(pump, pump, "report", {"properties": page})
+            assert ack["code"] == 200
+            await alice.send("alice", pump, "configure", {"properties": dict.fromkeys(page, "y" * 4_090)})
+        state = await device.until(f"state/{pump}", lambda body: len(body["desired"]) == 256)
+        assert len(state["reported"]) == 256

@@ -131,6 +131,17 @@ class ProductionSite:
             except (ssl.SSLError, ConnectionError):
                 return False
 
+    def hangs_up_over(self, packet: bytes, certificate: Path, key: Path) -> bool:
+        """Whether the broker ends the connection of whoever sends this, without another word."""
+        with (
+            socket.create_connection(("127.0.0.1", self.devices_port), PATIENCE) as plain,
+            self._tls(certificate, key).wrap_socket(plain, server_hostname="127.0.0.1") as connection,
+        ):
+            connection.sendall(CONNECT)
+            assert connection.recv(len(ACCEPTED)) == ACCEPTED
+            connection.sendall(packet)
+            return connection.recv(1) == b""
+
     def person(
         self, user: str, version: ProtocolVersion = ProtocolVersion.V5, **options: Any
     ) -> AbstractAsyncContextManager[Technician]:
