@@ -14,8 +14,11 @@ from gateway.ids import is_name
 GATEWAY: Final = "_gateway"
 """The gateway's name at the broker, unless the settings have another. It is no name that a device could have."""
 
+HOMEASSISTANT: Final = "homeassistant"
+"""Home Assistant's name at the broker, and as an actor."""
+
 Grant = tuple[str, str]
-"""``read`` or ``write``, and a topic filter below the root."""
+"""``read`` or ``write``, and a topic filter below a root."""
 
 _HEAD: Final = """\
 # Who may publish and read what below "{root}". Written by "edge-gateway broker-config --acl".
@@ -32,6 +35,9 @@ _OF_THE_GATEWAY: Final[Sequence[Grant]] = (
     ("write", "gateway/+"),
     ("write", "deadletter"),
 )
+_OF_THE_GATEWAY_FOR_HOMEASSISTANT: Final[Sequence[Grant]] = (("write", "device/+/config"), ("read", "status"))
+_STATES: Final[Sequence[Grant]] = (("read", "state/+"),)
+_OF_HOMEASSISTANT: Final[Sequence[Grant]] = (("read", "#"), ("write", "status"))
 _OF_A_WATCHER: Final[Sequence[Grant]] = (("read", "gateway/+"),)
 _OF_AN_OPERATOR: Final[Sequence[Grant]] = (
     ("read", "state/+"),
@@ -53,7 +59,14 @@ _OF_EACH_USER: Final[Sequence[Grant]] = (
 )
 
 
-def acl(root: str, rules: Sequence[OperatorRule], *, gateway: str = GATEWAY, operators: Iterable[str] = ()) -> str:
+def acl(
+    root: str,
+    rules: Sequence[OperatorRule],
+    *,
+    gateway: str = GATEWAY,
+    operators: Iterable[str] = (),
+    homeassistant: str | None = None,
+) -> str:
     """The text of the file.
 
     Args:
@@ -61,12 +74,12 @@ def acl(root: str, rules: Sequence[OperatorRule], *, gateway: str = GATEWAY, ope
         rules: who is an operator, and of what.
         gateway: its own name at the broker.
         operators: names of those whom the rules know by a pattern only.
+        homeassistant: root of Home Assistant's own topics, if it is to show the devices.
 
     Raises:
         SettingsError: something in it cannot be said in such a file, or would open it to others.
     """
-    if "%" in root or not root.isprintable() or root != root.strip():
-        raise SettingsError(f"mqtt.root: {root!r} cannot stand in an access rule")
+    _check("mqtt.root", root)
     if not gateway.startswith("_") or not is_name(gateway[1:]):
         raise SettingsError(f"mqtt.username: must begin with _, such as {GATEWAY}: a device could be named {gateway!r}")
     named = {name for rule in rules for name in rule.actors if is_name(name)}
@@ -74,6 +87,7 @@ def acl(root: str, rules: Sequence[OperatorRule], *, gateway: str = GATEWAY, ope
     sections = [
         _HEAD.format(root=root),
         _user("the gateway itself", gateway, root, _OF_THE_GATEWAY),
+        *_homeassistant(gateway, root, homeassistant),
         _user("what watches gateway and broker: reads, and sends nothing", "_metrics", root, _OF_A_WATCHER)
         + "\ntopic read $SYS/#",
         *(_operator(name, access.devices_of(name), root) for name in sorted(named.union(operators))),
@@ -82,6 +96,24 @@ def acl(root: str, rules: Sequence[OperatorRule], *, gateway: str = GATEWAY, ope
         + _lines("pattern", root, _OF_EACH_USER),
     ]
     return "\n\n".join(sections) + "\n"
+
+
+def _homeassistant(gateway: str, root: str, prefix: str | None) -> Sequence[str]:
+    if prefix is None:
+        return ()
+    _check("homeassistant.prefix", prefix)
+    reads = _user(
+        "Home Assistant: sees every device, and commands what the settings permit", HOMEASSISTANT, root, _STATES
+    )
+    return (
+        _user("the gateway tells Home Assistant of the devices", gateway, prefix, _OF_THE_GATEWAY_FOR_HOMEASSISTANT),
+        f"{reads}\n{_lines('topic', prefix, _OF_HOMEASSISTANT)}",
+    )
+
+
+def _check(setting: str, root: str) -> None:
+    if "%" in root or not root.isprintable() or root != root.strip():
+        raise SettingsError(f"{setting}: {root!r} cannot stand in an access rule")
 
 
 def _operator(name: str, devices: Sequence[str], root: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_authority, add_config, at_least, name, need_certificates
+from gateway.cli.options import MOST_DAYS, add_authority, add_config, name, need_certificates, within
 from gateway.cli.output import note
 from gateway.errors import EnrolmentError
 
@@ -20,7 +20,7 @@ SUMMARY: Final = "make a certificate for a device or an operator"
 def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
     parser.add_argument("name", type=name, metavar="NAME", help="of the device: its user name, and the actor in topics")
-    parser.add_argument("--days", type=at_least(1), default=730, help="it is valid for (default: %(default)s)")
+    parser.add_argument("--days", type=within(1, MOST_DAYS), default=730, help="it is valid for (default: %(default)s)")
     parser.add_argument(
         "--operator", action="store_true", help="the name is an operator's in the settings, and that is meant"
     )
@@ -64,19 +64,21 @@ def execute(options: Namespace) -> Exit:
         replace_file(out / "ca.pem", (pem(authority.certificate),), PUBLIC)
     note(f"written to {out}; valid until {certificate.not_valid_after_utc:%Y-%m-%d}")
     if key:
-        note(f"move {out} to the device, and leave no copy of key.pem: whoever has it is {options.name}")
+        note(f"move {out} to where it is used, and leave no copy of key.pem: whoever has it is {options.name}")
     return Exit.OK
 
 
 def _check_name(name: str, settings: "Settings", *, is_operator: bool) -> None:
     from gateway.access import Access, OperatorRule
+    from gateway.broker_acl import HOMEASSISTANT
 
     if name == settings.gateway.id:
         raise EnrolmentError(f"{name} is the gateway's own name, which no device may have")
     access = Access([OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators])
-    if access.devices_of(name) and not is_operator:
+    known = bool(access.devices_of(name)) or (settings.homeassistant.enabled and name == HOMEASSISTANT)
+    if known and not is_operator:
         raise EnrolmentError(f"{name} is an operator in the settings: say --operator if that is meant")
-    if is_operator and not access.devices_of(name):
+    if is_operator and not known:
         raise EnrolmentError(f"{name} is no operator in the settings")
 
 

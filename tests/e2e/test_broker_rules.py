@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import uuid4
 
@@ -24,7 +25,7 @@ VERSIONS = pytest.mark.parametrize("version", [ProtocolVersion.V5, ProtocolVersi
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProductionSite]:
-    with production_site(tmp_path_factory.mktemp("production")) as one:
+    with production_site(tmp_path_factory.mktemp("production"), homeassistant={"enabled": True}) as one:
         one.enrol("mallet")
         yield one
 
@@ -173,6 +174,21 @@ async def test_a_will_is_published_in_nobody_elses_name(
         assert await _does_not_see(gateway, token, alice, f"cmd/alice/{pump}/connect")
 
 
+@VERSIONS
+async def test_home_assistant_sees_every_device_and_no_device_speaks_for_either_to_the_other(
+    site: ProductionSite, pump: str, version: ProtocolVersion
+) -> None:
+    forged, config = uuid4().hex, f"homeassistant/device/gw1__{pump}/config"
+    async with site.person("homeassistant", version) as assistant, site.device(pump, version) as device:
+        await assistant._client.subscribe([("homeassistant/#", 1), (f"{ROOT}/state/#", 1)])
+        await device._client.publish(config, forged, qos=1, retain=True)
+        await device._client.publish("homeassistant/status", forged, qos=1)
+        await device.send(pump, pump, "register", {"model": "T-1000"})
+        assert (await assistant.until(f"state/{pump}"))["model"] == "T-1000"
+        assert b"T-1000" in (await assistant.first(lambda message: message.topic == config)).payload
+        assert not any(map(_holding(forged), assistant.received))
+
+
 async def test_an_answer_is_never_sent_into_the_subtree_of_another(site: ProductionSite, pump: str) -> None:
     async with site.device(pump) as device, site.person("alice") as alice:
         await alice.watch("#")
@@ -235,6 +251,12 @@ def test_nobody_gets_in_without_a_certificate_of_the_authority_that_is_for_clien
     assert site.admits(*site.files("mallet"))
     assert not site.admits(tmp_path / "cert.pem", tmp_path / "key.pem")
     assert not site.admits(certs / "server.crt", certs / "server.key")
+
+
+def test_nobody_gets_in_with_a_certificate_that_has_expired_or_is_not_valid_yet(site: ProductionSite) -> None:
+    now = datetime.now(UTC)
+    for days, admitted in ((-2, False), (0, True), (2, False)):
+        assert site.admits(*site.files(site.sign("pump-7", now + timedelta(days=days)))) is admitted
 
 
 async def test_whoever_has_no_password_or_a_wrong_one_is_refused(site: ProductionSite) -> None:

@@ -26,7 +26,7 @@ PATIENCE: Final = 20.0
 PASSWORD: Final = "correct-horse-battery"
 CONNECT: Final = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x"
 ACCEPTED: Final = b"\x20\x02\x00\x00"
-PEOPLE: Final = ("_gateway", "alice", "mallory")
+PEOPLE: Final = ("_gateway", "alice", "homeassistant")
 
 # that of Debian, with other places, and with root's rights where root runs the tests
 _MAIN: Final = """
@@ -94,11 +94,11 @@ class ProductionSite:
         """Give a device its certificate."""
         self.run("enrol", name, "--ca", self.authority, "--out", self.top / name, *options)
 
-    def sign(self, name: str) -> str:
-        """Sign what no careful authority would; the directory of the certificate."""
+    def sign(self, name: str, now: datetime | None = None) -> str:
+        """Sign what no careful authority would, for a day; the directory of the certificate."""
         directory, key = f"signed-{uuid4()}", new_key()
         authority = AuthorityDir(self.authority).authority()
-        certificate = issue_for_device(authority, name, key.public_key(), datetime.now(UTC), 1)
+        certificate = issue_for_device(authority, name, key.public_key(), now or datetime.now(UTC), 1)
         (self.top / directory).mkdir()
         (self.top / directory / "cert.pem").write_bytes(pem(certificate))
         (self.top / directory / "key.pem").write_bytes(pem_of_key(key))

@@ -34,6 +34,19 @@ def test_an_operator_who_is_known_by_a_pattern_has_rules_once_he_is_named() -> N
     assert "topic read r/state/+" in granted(acl("r", rules, operators=["ops-1"]), "ops-1")
 
 
+def test_home_assistant_has_rules_only_where_it_is_to_show_the_devices() -> None:
+    assert "homeassistant" not in acl("r", ())
+    text = acl("r", (), homeassistant="ha")
+    assert {"topic read r/state/+", "topic write ha/status"} <= set(granted(text, "homeassistant"))
+    assert "topic write ha/device/+/config" in text.splitlines()
+
+
+@pytest.mark.parametrize("prefix", ["ha\ntopic readwrite #", "%u"])
+def test_a_prefix_of_home_assistant_that_a_rule_cannot_say_is_an_error(prefix: str) -> None:
+    with pytest.raises(SettingsError, match=r"homeassistant\.prefix"):
+        acl("r", (), homeassistant=prefix)
+
+
 @pytest.mark.parametrize("name", ["eve", "_gateway", "ops-1\nuser eve"])
 def test_whoever_is_no_operator_cannot_be_named_as_one(name: str) -> None:
     with pytest.raises(SettingsError, match="no operator"):
