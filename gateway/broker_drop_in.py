@@ -32,6 +32,11 @@ class BrokerPlaces:
         return self.directory / "edge-gateway.acl"
 
     @property
+    def passwords(self) -> Path:
+        """Of users who have no certificate."""
+        return self.directory / "edge-gateway.passwd"
+
+    @property
     def certificates(self) -> Path:
         """Of the authority and of the broker itself."""
         return self.directory / "certs"
@@ -86,7 +91,7 @@ _TEXT: Final = """\
 # Who somebody is. Rules and passwords hold for every listener.
 per_listener_settings false
 allow_anonymous false
-password_file {places.directory}/edge-gateway.passwd
+password_file {places.passwords}
 acl_file {places.acl}
 
 # The gateway: the directory's permissions say who may open the socket at all.

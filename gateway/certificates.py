@@ -1,5 +1,6 @@
 """Certificates of a small authority of one's own: what stands in them, and for how long. Needs ``cryptography``."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +27,8 @@ _FEWEST_RSA_BITS: Final = 2_048
 _FEWEST_EC_BITS: Final = 256
 _SKEW: Final = timedelta(hours=1)
 """By which a device's clock may be slow, at first."""
+
+_HOST: Final = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
 
 PublicKey = EllipticCurvePublicKey | Ed25519PublicKey | RSAPublicKey
 
@@ -203,7 +206,6 @@ def _host(text: str) -> x509.GeneralName:
         return x509.IPAddress(ip_address(text))
     except ValueError:
         pass
-    try:
-        return x509.DNSName(text)
-    except ValueError as error:
-        raise EnrolmentError(f"{text!r} is neither a host's name nor an address") from error
+    if not _HOST.fullmatch(text):
+        raise EnrolmentError(f"{text!r} is neither a host's name nor an address")
+    return x509.DNSName(text)

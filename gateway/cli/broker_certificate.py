@@ -5,8 +5,9 @@ from datetime import UTC, datetime
 from typing import Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_authority, add_config, add_mosquitto, at_least, need_certificates
+from gateway.cli.options import MOST_DAYS, add_authority, add_config, add_mosquitto, need_certificates, within
 from gateway.cli.output import note
+from gateway.errors import EnrolmentError
 
 SUMMARY: Final = "make the broker's certificate, at first with an authority that signs it"
 
@@ -14,7 +15,9 @@ SUMMARY: Final = "make the broker's certificate, at first with an authority that
 def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
     parser.add_argument("hosts", nargs="+", metavar="HOST", help="name or address under which devices reach the broker")
-    parser.add_argument("--days", type=at_least(1), default=1_825, help="it is valid for (default: %(default)s)")
+    parser.add_argument(
+        "--days", type=within(1, MOST_DAYS), default=1_825, help="it is valid for (default: %(default)s)"
+    )
     add_authority(parser)
     add_mosquitto(parser)
     add_config(parser)
@@ -25,7 +28,7 @@ def execute(options: Namespace) -> Exit:
 
     Raises:
         SettingsError: the settings cannot be used, or the library for certificates is missing.
-        EnrolmentError: a host is none, or the authority is damaged.
+        EnrolmentError: a host is none, the authority is damaged, or the broker trusts another.
     """
     need_certificates()
     from gateway.adapters.authority_dir import AuthorityDir, pem, pem_of_key
@@ -39,10 +42,14 @@ def execute(options: Namespace) -> Exit:
     directory = AuthorityDir(options.ca)
     directory.found(f"edge-gateway {settings.gateway.id}", now)
     with directory.claim():
+        if places.authority.exists() and not directory.is_trusted_in(places.authority):
+            raise EnrolmentError(
+                f"{places.authority} is not of the authority in {options.ca}: all whom it signed would be refused; "
+                "move it away if that is meant"
+            )
         authority = directory.authority()
         certificate = issue_for_broker(authority, options.hosts, key.public_key(), now, options.days)
         directory.record(certificate)
-        places.certificates.mkdir(parents=True, exist_ok=True)
         install(places.authority, pem(authority.certificate))
         install(places.revoked, directory.revoked.read_bytes())
         install(places.key, pem_of_key(key))

@@ -1,12 +1,18 @@
 """``edge-gateway broker-config``: the broker's configuration, made from the settings."""
 
 from argparse import ArgumentParser, Namespace
-from typing import Final
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_config, add_mosquitto, at_least
+from gateway.cli.options import add_config, add_mosquitto, within
 from gateway.cli.output import note
 from gateway.errors import SettingsError
+
+if TYPE_CHECKING:
+    from gateway.broker_drop_in import BrokerPlaces
+    from gateway.settings import MqttSettings, Settings
 
 SUMMARY: Final = "print or write mosquitto's access rules and configuration"
 
@@ -26,7 +32,9 @@ def add_options(parser: ArgumentParser) -> None:
         help="user name of an operator whom the settings know by a pattern only; may be repeated",
     )
     parser.add_argument("--devices-address", default="", metavar="IP", help="where devices connect (default: anywhere)")
-    parser.add_argument("--devices-port", type=at_least(1), default=8883, metavar="N", help="(default: %(default)s)")
+    parser.add_argument(
+        "--devices-port", type=within(1, 65_535), default=8883, metavar="N", help="(default: %(default)s)"
+    )
     parser.add_argument("--defaults", action="store_true", help="for a gateway with default settings")
     add_config(parser)
 
@@ -37,43 +45,71 @@ def execute(options: Namespace) -> Exit:
     Raises:
         SettingsError: the settings cannot be used, or not for a broker that others can reach.
     """
-    from dataclasses import replace
-
-    from gateway.access import OperatorRule
-    from gateway.broker_acl import GATEWAY, acl
-    from gateway.broker_drop_in import BrokerPlaces, drop_in
     from gateway.cli.mosquitto_files import install
-    from gateway.ids import is_name
     from gateway.settings import Settings
     from gateway.settings_loader import load_settings
 
     settings = Settings() if options.defaults else load_settings(options.config).settings
-    mqtt = settings.mqtt
+    places = _places(options, settings.mqtt)
+    rules, configuration = _acl(options, settings), _drop_in(places, settings.mqtt)
+    if not options.write:
+        print(rules if options.acl else configuration, end="")
+        return Exit.OK
+    try:
+        for path, text in ((places.acl, rules), (places.drop_in, configuration)):
+            install(path, text.encode())
+            note(f"written: {path}")
+    except OSError as error:
+        raise SettingsError(f"--mosquitto: {error}") from error
+    for missing in _missing(places, settings.mqtt):
+        note(f"note: {missing}")
+    return Exit.OK
+
+
+def _places(options: Namespace, mqtt: "MqttSettings") -> "BrokerPlaces":
+    from dataclasses import replace
+
+    from gateway.broker_drop_in import BrokerPlaces
+
+    places = BrokerPlaces(options.mosquitto, mqtt.port, options.devices_address, options.devices_port)
+    return replace(places, socket=mqtt.socket) if mqtt.socket else places
+
+
+def _acl(options: Namespace, settings: "Settings") -> str:
+    from gateway.access import OperatorRule
+    from gateway.broker_acl import GATEWAY, acl
+    from gateway.ids import is_name
+
     rules = [OperatorRule(rule.actors, rule.devices, rule.commands) for rule in settings.operators]
     patterns = {name for rule in rules for name in rule.actors if not is_name(name)}
     if patterns and not options.operator:
         names = ", ".join(sorted(patterns))
         note(f"note: no rule can say who is {names}: these operators see the devices only if you name them: --operator")
-    places = BrokerPlaces(options.mosquitto, mqtt.port, options.devices_address, options.devices_port)
-    if mqtt.socket:
-        places = replace(places, socket=mqtt.socket)
-    gateway = mqtt.username or GATEWAY
-    texts = {
-        places.acl: acl(settings.root, rules, gateway=gateway, operators=options.operator),
-        places.drop_in: drop_in(
-            places,
-            session_expiry=mqtt.session_expiry,
-            in_flight=max(mqtt.receive_maximum, mqtt.publish_window),
-        ),
-    }
-    if options.write:
-        try:
-            for path, text in texts.items():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                install(path, text.encode())
-                note(f"written: {path}")
-        except OSError as error:
-            raise SettingsError(f"--mosquitto: {error}") from error
-    else:
-        print(texts[places.acl if options.acl else places.drop_in], end="")
-    return Exit.OK
+    return acl(
+        settings.root,
+        rules,
+        gateway=settings.mqtt.username or GATEWAY,
+        operators=options.operator,
+        homeassistant=settings.homeassistant.prefix if settings.homeassistant.enabled else None,
+    )
+
+
+def _drop_in(places: "BrokerPlaces", mqtt: "MqttSettings") -> str:
+    from gateway.broker_drop_in import drop_in
+
+    in_flight = max(mqtt.receive_maximum, mqtt.publish_window)
+    return drop_in(places, session_expiry=mqtt.session_expiry, in_flight=in_flight)
+
+
+def _missing(places: "BrokerPlaces", mqtt: "MqttSettings") -> Iterator[str]:
+    """What mosquitto needs to start, or the gateway to be let in."""
+    from gateway.broker_acl import GATEWAY
+
+    if not mqtt.username:
+        yield f"mqtt.username is empty in the settings: the broker knows the gateway as {GATEWAY}"
+    if not places.passwords.exists():
+        yield f"no passwords yet: mosquitto_passwd -c {places.passwords} {mqtt.username or GATEWAY}"
+    if not places.authority.exists():
+        yield f"no {places.authority} yet: edge-gateway broker-certificate, or certificates of your own"
+    if not Path(places.socket).parent.is_dir():
+        yield f"no directory yet for {places.socket}, in which mosquitto may write"

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_authority, add_json, add_mosquitto, at_least, need_certificates
+from gateway.cli.options import MOST_DAYS, add_authority, add_json, add_mosquitto, need_certificates, within
 from gateway.cli.output import note, print_json, print_table, shown
 
 if TYPE_CHECKING:
@@ -21,7 +21,9 @@ _COLUMNS: Final = ("name", "status", "expires_at", "serial", "hosts")
 def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
     parser.epilog = "Exit status: 0 all is well, 1 something has to be done."
-    parser.add_argument("--days", type=at_least(0), default=30, help="warn so long before (default: %(default)s)")
+    parser.add_argument(
+        "--days", type=within(0, MOST_DAYS), default=30, help="warn so long before (default: %(default)s)"
+    )
     add_authority(parser)
     add_mosquitto(parser)
     add_json(parser)

@@ -8,11 +8,15 @@ from gateway.adapters.whole_file import replace_file
 
 
 def install(path: Path, content: bytes) -> None:
-    """Replace a file that mosquitto reads.
+    """Replace a file that mosquitto reads, in a directory that it can enter.
 
     Raises:
         OSError: it cannot be written.
     """
+    if not path.parent.is_dir():
+        path.parent.mkdir(parents=True)
+        # whatever the umask
+        path.parent.chmod(0o755)
     # mosquitto warns of files that others can read or that are somebody else's, and will refuse them one day
     replace_file(path, (content,), 0o640, _mosquitto() if os.geteuid() == 0 else None)
 

@@ -5,9 +5,13 @@ from collections.abc import Callable
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
 
 from gateway.errors import SettingsError
 from gateway.ids import is_name
+
+MOST_DAYS: Final = 36_500
+"""That anything can be asked to be valid for."""
 
 
 def add_config(parser: ArgumentParser) -> None:
@@ -29,7 +33,7 @@ def add_mosquitto(parser: ArgumentParser) -> None:
     """``--mosquitto PATH``."""
     parser.add_argument(
         "--mosquitto",
-        type=Path,
+        type=_absolute,
         default=Path("/etc/mosquitto"),
         metavar="PATH",
         help="directory of mosquitto's files (default: %(default)s)",
@@ -45,6 +49,11 @@ def add_authority(parser: ArgumentParser) -> None:
         metavar="PATH",
         help="directory of the authority that signs (default: %(default)s)",
     )
+
+
+def _absolute(text: str) -> Path:
+    # it stands in mosquitto's configuration, which mosquitto reads from wherever it was started
+    return Path(text).absolute()
 
 
 def need_certificates() -> None:
@@ -77,6 +86,21 @@ def moment(text: str) -> int | str:
     if time is None or time.tzinfo is None:
         raise ArgumentTypeError(f"must be a revision, or a time such as 2026-03-01T12:00:00Z, not {text!r}")
     return time.isoformat()
+
+
+def within(lowest: int, highest: int) -> Callable[[str], int]:
+    """The type of a whole number between two others."""
+
+    def read(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if not lowest <= number <= highest:
+            raise ArgumentTypeError(f"must be a whole number from {lowest} to {highest}, not {text!r}")
+        return number
+
+    return read
 
 
 def at_least(lowest: int) -> Callable[[str], int]:

@@ -1,3 +1,4 @@
+import os
 import stat
 from pathlib import Path
 
@@ -40,6 +41,37 @@ def test_both_are_written_to_where_the_one_names_the_other_and_others_cannot_rea
     rules, drop_in = top / "edge-gateway.acl", top / "conf.d" / "edge-gateway.conf"
     assert f"acl_file {rules}" in drop_in.read_text().splitlines()
     assert {stat.S_IMODE(path.stat().st_mode) for path in (rules, drop_in)} == {0o640}
+
+
+def test_mosquitto_finds_its_files_wherever_it_is_started_and_whatever_the_umask_was(
+    cli: Run, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = os.umask(0o077)
+    try:
+        cli("broker-config", "--write", "--mosquitto", "m", "--config", config)
+    finally:
+        os.umask(before)
+    drop_in = (tmp_path / "m" / "conf.d" / "edge-gateway.conf").read_text().splitlines()
+    assert f"acl_file {tmp_path / 'm' / 'edge-gateway.acl'}" in drop_in
+    assert stat.S_IMODE((tmp_path / "m" / "conf.d").stat().st_mode) == 0o755
+
+
+def test_whatever_mosquitto_lacks_to_let_the_gateway_in_is_told(cli: Run, config: Path, tmp_path: Path) -> None:
+    command = ("broker-config", "--write", "--mosquitto", tmp_path / "m", "--config", config)
+    told = cli(*command).err
+    wanted = ("mqtt.username", "mosquitto_passwd -c", "broker-certificate", "/run/other/mqtt.sock")
+    assert [one for one in wanted if one not in told] == []
+    config.write_text(f'[mqtt]\nusername = "_gateway"\nsocket = "{tmp_path}/mqtt.sock"\n')
+    (tmp_path / "m" / "edge-gateway.passwd").touch()
+    (tmp_path / "m" / "certs").mkdir()
+    (tmp_path / "m" / "certs" / "ca.crt").touch()
+    assert "note" not in cli(*command).err
+
+
+def test_a_port_that_is_none_is_refused(cli: Run) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli("broker-config", "--drop-in", "--defaults", "--devices-port", "65536")
 
 
 def test_operators_whom_no_rule_can_name_are_told(cli: Run, config: Path) -> None:

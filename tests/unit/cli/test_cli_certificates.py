@@ -112,6 +112,14 @@ def test_an_operators_name_is_given_only_to_whom_is_meant_to_be_one(desk: Desk, 
     assert desk.enrol(name, "--operator").status == 0
 
 
+def test_home_assistants_name_is_given_to_no_device_where_it_has_rules_of_its_own(desk: Desk) -> None:
+    assert desk.enrol("homeassistant", "--operator").status == 1
+    with (desk.top / "gateway.toml").open("a") as file:
+        file.write("[homeassistant]\nenabled = true\n")
+    assert desk.enrol("homeassistant").status == 1
+    assert desk.enrol("homeassistant", "--operator").status == 0
+
+
 def test_a_name_has_one_key_at_a_time_unless_it_is_renewed(desk: Desk) -> None:
     desk.enrol("pump-7")
     first = desk.certificate("pump-7")
@@ -173,6 +181,13 @@ def test_the_authority_stays_when_the_broker_gets_another_certificate(desk: Desk
     before = (desk.top / "ca" / "ca.crt").read_bytes()
     assert desk.found().status == 0
     assert (desk.top / "ca" / "ca.crt").read_bytes() == before
+
+
+def test_a_broker_that_trusts_another_authority_gets_no_certificate_of_this_one(desk: Desk, cli: Run) -> None:
+    files = {path: path.read_bytes() for path in (desk.top / "m" / "certs").iterdir()}
+    ran = cli("broker-certificate", "gw1.lan", "--ca", desk.top / "other", "--mosquitto", desk.top / "m")
+    assert (ran.status, "ca.crt" in ran.err) == (1, True)
+    assert {path: path.read_bytes() for path in files} == files
 
 
 def test_what_expires_soon_is_warned_of_until_it_is_renewed(desk: Desk) -> None:
@@ -266,9 +281,17 @@ def test_a_file_that_cannot_be_read_or_written_is_told_and_no_fault(desk: Desk, 
     assert (ran.status, "gateway.toml" in ran.err) == (1, True)
 
 
-def test_a_host_that_is_none_is_refused(desk: Desk, cli: Run) -> None:
-    ran = cli("broker-certificate", "pümp", "--ca", desk.top / "ca", "--mosquitto", desk.top / "m")
-    assert (ran.status, "pümp" in ran.err) == (1, True)
+@pytest.mark.parametrize("host", ["pümp", "gw1.lan:8883", "mqtts://gw1.lan", "", "gw1 lan"])
+def test_a_host_that_is_none_is_refused(desk: Desk, cli: Run, host: str) -> None:
+    ran = cli("broker-certificate", host, "--ca", desk.top / "ca", "--mosquitto", desk.top / "m")
+    assert (ran.status, repr(host) in ran.err) == (1, True)
+
+
+def test_no_certificate_is_asked_for_beyond_what_a_calendar_holds(desk: Desk) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        desk.enrol("pump-7", "--days", "9999999999")
+    assert desk.enrol("pump-7", "--days", "36500").status == 0
+    assert desk.certificate("pump-7").not_valid_after_utc == AuthorityDir(desk.top / "ca").root().not_valid_after_utc
 
 
 def test_without_the_library_it_is_named(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
