@@ -81,6 +81,41 @@ async def test_an_operator_with_a_certificate_commands_and_sees_every_device(
 
 
 @VERSIONS
+async def test_an_operator_of_some_devices_commands_and_sees_these_and_no_others(
+    site: ProductionSite, pump: str, version: ProtocolVersion
+) -> None:
+    site.enrol("pump-7", "--renew")
+    async with (
+        site.person("bob", version) as bob,
+        site.person("alice", version) as alice,
+        site.device("pump-7", version) as device,
+    ):
+        await bob.watch("#")
+        await alice.send("alice", pump, "register", {"model": "T-1000"}, wait_for="projected")
+        assert (await bob.send("bob", pump, "annotate", {"name": pump}))["code"] == 403
+        await device.send("pump-7", "pump-7", "register", {"model": "T-1000"})
+        assert (await bob.send("bob", "pump-7", "annotate", {"name": pump}))["code"] == 200
+        await bob.until("state/pump-7")
+        assert [message.topic for message in bob.received if pump in message.topic] == []
+
+
+@VERSIONS
+async def test_what_watches_reads_the_gateways_and_the_brokers_figures_and_sends_nothing_that_counts(
+    site: ProductionSite, pump: str, version: ProtocolVersion
+) -> None:
+    token = uuid4().hex
+    async with site.person("_metrics", version) as watcher, site.person("alice", version) as alice:
+        await alice.watch("#")
+        await watcher._client.subscribe([("#", 1), ("$SYS/broker/version", 0)])
+        await watcher.until("gateway/health")
+        assert b"mosquitto" in (await watcher.first(lambda message: message.topic.startswith("$SYS/"))).payload
+        for actor in ("alice", pump):
+            await watcher.publish(f"cmd/{actor}/{pump}/register", {"command_id": token, "data": {"model": "T-1000"}})
+        assert await _does_not_see(alice, token, alice, "cmd/alice/alice/-")
+        assert {message.topic.split("/")[0] for message in watcher.received} <= {"gateway", "$SYS"}
+
+
+@VERSIONS
 @pytest.mark.parametrize(
     "topic",
     [

@@ -26,7 +26,15 @@ PATIENCE: Final = 20.0
 PASSWORD: Final = "correct-horse-battery"
 CONNECT: Final = b"\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01x"
 ACCEPTED: Final = b"\x20\x02\x00\x00"
-PEOPLE: Final = ("_gateway", "alice", "homeassistant")
+PEOPLE: Final = ("_gateway", "_metrics", "alice", "bob", "homeassistant")
+OPERATORS: Final = """
+[[operators]]
+actors = ["alice", "operator-*"]
+
+[[operators]]
+actors = ["bob"]
+devices = ["pump-7"]
+"""
 
 # that of Debian, with other places, and with root's rights where root runs the tests
 _MAIN: Final = """
@@ -60,16 +68,29 @@ class ProductionSite:
         self._starts = 0
         self.gateway = GatewayProcess(top / "gateway", self.broker.port, {**sections, "mqtt": own})
 
-    def set_up(self) -> None:
-        """What an administrator does before the first start."""
+    def set_up(self, settings: str = OPERATORS) -> None:
+        """What an administrator does before the first start.
+
+        Args:
+            settings: of the gateway, besides.
+        """
+        self.prepare(settings)
         self.run("broker-certificate", "127.0.0.1", "--ca", self.authority, "--mosquitto", self.mosquitto)
         devices = ("--devices-address", "127.0.0.1", "--devices-port", self.devices_port)
         self.run("broker-config", "--write", "--mosquitto", self.mosquitto, "--operator", "operator-1", *devices)
+
+    def prepare(self, settings: str) -> None:
+        """What an administrator does by hand: settings and passwords."""
+        beside = self.gateway.config.with_name("conf.d") / "site.toml"
+        beside.parent.mkdir()
+        beside.write_text(settings)
+        self.mosquitto.mkdir()
         passwords = self.mosquitto / "edge-gateway.passwd"
         passwords.touch(mode=0o600)
         for user in PEOPLE:
             subprocess.run(["mosquitto_passwd", "-b", passwords, user, PASSWORD], check=True, capture_output=True)
         self.broker.configure(_MAIN.format(top=self.top / "broker"))
+        (self.mosquitto / "conf.d").mkdir()
 
     def start(self) -> None:
         """Both."""
