@@ -81,7 +81,7 @@ class Administrator:
             "certificates": f"{authority} {mosquitto}",
             "revoke": f"{authority} {mosquitto}",
         }
-        return f"{shlex.quote(sys.executable)} -m gateway {match[1]} {options[match[1]]}"
+        return f"{shlex.quote(sys.executable)} -m gateway {match[1]} {options.get(match[1], '')}"
 
     def _obey(self) -> None:
         """Do what systemd was asked to do."""
@@ -114,6 +114,7 @@ def administrator(tmp_path: Path) -> Iterator[Administrator]:
 def test_the_guide_works_as_it_is_written(administrator: Administrator) -> None:
     printed = [administrator.types(block) for block in BLOCK.findall(GUIDE)]
     assert '"code":201' in "".join(printed)
+    assert "Mill" in "".join(printed)
     assert "pump-8" in "".join(printed)
     assert administrator.admitted("pump-8/cert.pem", "pump-8.key")
     deadline = time.monotonic() + PATIENCE
