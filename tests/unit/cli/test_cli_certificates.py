@@ -1,6 +1,7 @@
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -140,6 +141,15 @@ def test_every_certificate_of_a_revoked_device_is_on_the_brokers_list_and_no_oth
     desk.revoke("pump-8")
     assert len(list(desk.installed())) == 3
     assert desk.enrol("pump-7").status == 0
+
+
+def test_of_those_who_revoke_at_once_each_is_heard(desk: Desk) -> None:
+    names = [f"pump-{number}" for number in range(6)]
+    for name in names:
+        desk.enrol(name)
+    with ThreadPoolExecutor(len(names)) as all_at_once:
+        list(all_at_once.map(desk.revoke, names))
+    assert len(list(desk.installed())) == len(names)
 
 
 def test_the_list_never_expires_before_the_authority_and_its_number_rises(desk: Desk) -> None:
