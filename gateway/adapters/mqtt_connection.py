@@ -1,37 +1,36 @@
-"""One connection to the broker: the one module that touches the paho client inside aiomqtt.
+"""One connection to the broker, from its beginning to its end.
 
-aiomqtt connects, subscribes, and drives the socket from the event loop. Its message queue acknowledges before the
+aiomqtt connects, subscribes, keeps the connection alive and leaves it. Its message queue acknowledges before the
 application has seen a message, and its publishing costs in proportion to the calls in flight; so both are bypassed:
-this module reads PUBLISH packets itself, takes over ``on_publish`` of the paho client, and acknowledges by hand. All
-state of a connection dies with it, so that a packet id of an old one can never acknowledge a message of a new one.
+this module publishes and acknowledges by hand, over :mod:`gateway.adapters.mqtt_wire`. All state of a connection dies
+with it, so that a packet id of an old one can never acknowledge a message of a new one.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import aiomqtt
 from paho.mqtt.client import Client as PahoClient
 from paho.mqtt.client import ConnectFlags, DisconnectFlags
-from paho.mqtt.enums import MQTTErrorCode
-from paho.mqtt.properties import Properties
+from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway.adapters.mqtt_owed import OwedPubacks
-from gateway.adapters.mqtt_packets import MalformedPacket, Publish, pack_properties, read_publish
+from gateway.adapters.mqtt_packets import Publish, pack_properties, pack_puback, pack_publish
+from gateway.adapters.mqtt_wire import Wire
 from gateway.errors import LinkLost, PublishRefused
 from gateway.messages import MessageProperties
-
-if TYPE_CHECKING:
-    from paho.mqtt.client import SocketLike
 
 BROKE_OFF: Final = "the connection broke off"
 """The reason where nothing more is known."""
 _NO_LIMIT: Final = 65_535
 _FRAME: Final = 9
 """Bytes of a PUBLISH packet besides topic, properties and payload, at most."""
+
+_FAILURE: Final = 0x80
 
 R = TypeVar("R")
 
@@ -57,14 +56,14 @@ class MqttDelivery:
         self._connection.settled(self)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Outgoing:
     """A message on its way to the broker."""
 
-    topic: str
+    topic: bytes
     payload: bytes
     retain: bool
-    properties: Properties
+    properties: bytes
     future: "asyncio.Future[None]"
 
 
@@ -99,20 +98,17 @@ class Connection:
         self._unacknowledged: deque[MqttDelivery] = deque()
         self._in_flight: dict[int, _Outgoing] = {}
         self._queued: deque[_Outgoing] = deque()
+        self._wire = Wire(client, self._take_publish, self._take_puback)
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
         self._paho: PahoClient = client._client  # noqa: SLF001 - aiomqtt offers no public way to any of this
         self._paho.connect_timeout = client.timeout
-        self._paho.manual_ack_set(on=True)
-        self._paho.on_publish = self._published
-        self._paho._handle_publish = self._take_publish  # type: ignore[method-assign]  # noqa: SLF001 - see mqtt_packets
         # paho's types name the callbacks of both its versions at once
         self._connect_aiomqtt = cast("Callable[..., None]", self._paho.on_connect)
         self._disconnect_aiomqtt = cast("Callable[..., None]", self._paho.on_disconnect)
         self._paho.on_connect = self._connected
         self._paho.on_disconnect = self._disconnected
-        self._paho.on_socket_register_write = self._wants_to_write
 
     def publish(
         self, topic: str, payload: bytes, properties: MessageProperties, *, retain: bool
@@ -122,14 +118,14 @@ class Connection:
         if not self.live:
             _fail(future, LinkLost("there is no connection to the broker"))
             return future
-        packed = pack_properties(properties)
-        size = _FRAME + len(topic.encode()) + len(packed) + len(payload)
+        encoded, packed = topic.encode(), pack_properties(properties)
+        size = _FRAME + len(encoded) + len(packed) + len(payload)
         if self._largest_packet is not None and size > self._largest_packet:
             # it would end the connection, and so would the next attempt
             _fail(future, PublishRefused(f"the broker takes {self._largest_packet} bytes at most, not {size}"))
             return future
         self._idle.clear()
-        message = _Outgoing(topic, payload, retain, _Packed(packed), future)
+        message = _Outgoing(encoded, payload, retain, packed, future)
         if len(self._in_flight) < self._window:
             self._send(message)
         else:
@@ -164,7 +160,7 @@ class Connection:
         if not self.live and self._owed.debtor is self:
             self._owed.add(delivery.packet_id, delivery)
         while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
-            self._paho.ack(self._unacknowledged.popleft().packet_id, 1)
+            self._wire.put(pack_puback(self._unacknowledged.popleft().packet_id))
 
     def end(self) -> None:
         """Let go of the connection, however far it has come, and of whatever was on its way."""
@@ -186,6 +182,7 @@ class Connection:
             if delivery.is_settled:
                 self._owed.add(delivery.packet_id, delivery)
         self._unacknowledged.clear()
+        self._wire.close()
         self._idle.set()
 
     def _note_reason(self) -> None:
@@ -197,28 +194,12 @@ class Connection:
             self._reason = repr(error)
 
     def _send(self, message: "_Outgoing") -> None:
-        info = self._paho.publish(message.topic, message.payload, 1, message.retain, message.properties)
-        if info.rc:
-            _fail(message.future, LinkLost(f"the connection does not take messages: {info.rc!s}"))
-        else:
-            self._in_flight[info.mid] = message
-
-    def _wants_to_write(self, _client: PahoClient, _userdata: object, end: "SocketLike") -> None:
-        # may come from the thread that connects
-        self._loop.call_soon_threadsafe(self._watch_for_writing, end)
-
-    def _watch_for_writing(self, end: "SocketLike") -> None:
-        # aiomqtt goes by the number, which paho may have closed by now, and which may be somebody else's
-        if end.fileno() >= 0:
-            self._loop.add_writer(end.fileno(), self._write)
-
-    def _write(self) -> None:
-        disconnected = self._client._disconnected  # noqa: SLF001 - where a failing read is told, too
-        try:
-            self._paho.loop_write()
-        except Exception as error:  # noqa: BLE001 - whatever it is, the connection is no good
-            if not disconnected.done():
-                disconnected.set_exception(error)
+        packet_id = self._wire.packet_id()
+        while packet_id in self._in_flight:
+            packet_id = self._wire.packet_id()
+        self._in_flight[packet_id] = message
+        properties, retain = message.properties, message.retain
+        self._wire.put(pack_publish(message.topic, message.payload, properties, packet_id, retain=retain))
 
     def _connected(
         self, client: PahoClient, userdata: object, flags: ConnectFlags, code: ReasonCode, found: object
@@ -246,19 +227,15 @@ class Connection:
         self._disconnect_aiomqtt(client, userdata, flags, code, found)
         if flags.is_disconnect_packet_from_server:
             self._reason = f"the broker says: {code!s}"
+        elif self._wire.fault:
+            self._reason = self._wire.fault
         elif not self._reason:
             # a broker may hang up over a message that it refuses, as mosquitto 2.0.11 does
             self._reason = BROKE_OFF + self._refusal if code == "Unspecified error" else str(code)
         self._note_reason()
         self._lose()
 
-    def _take_publish(self) -> MQTTErrorCode:
-        packet = self._paho._in_packet  # noqa: SLF001 - the packet that paho has just read
-        try:
-            publish = read_publish(packet["command"], bytes(packet["packet"]))
-        except MalformedPacket as error:
-            self._reason = str(error)
-            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+    def _take_publish(self, publish: Publish) -> None:
         delivery = MqttDelivery(self, publish)
         if publish.qos:
             self._unacknowledged.append(delivery)
@@ -266,11 +243,8 @@ class Connection:
             delivery.acknowledge()
         else:
             self._on_delivery(delivery)
-        return MQTTErrorCode.MQTT_ERR_SUCCESS
 
-    def _published(
-        self, _client: PahoClient, _userdata: object, packet_id: int, code: ReasonCode, _found: object
-    ) -> None:
+    def _take_puback(self, packet_id: int, code: int) -> None:
         message = self._in_flight.pop(packet_id, None)
         if self._queued:
             self._send(self._queued.popleft())
@@ -278,26 +252,19 @@ class Connection:
             self._idle.set()
         if message is None:
             return
-        if code.is_failure:
-            self._refusal = f"; the broker had refused a message to {message.topic}: {code!s}"
-            _fail(message.future, PublishRefused(str(code)))
+        if code >= _FAILURE:
+            reason = _told_by(code)
+            self._refusal = f"; the broker had refused a message to {message.topic.decode()}: {reason}"
+            _fail(message.future, PublishRefused(reason))
         elif not message.future.done():
             message.future.set_result(None)
 
 
-class _Packed(Properties):
-    """Properties that are encoded already: paho's own encoder takes half of the time that a publish costs."""
-
-    def __init__(self, encoded: bytes) -> None:
-        self.__dict__["encoded"] = encoded  # past paho's check of names, which knows only those of the protocol
-
-    def pack(self) -> bytes:
-        """The bytes, as they stand in the packet."""
-        encoded: bytes = self.__dict__["encoded"]
-        return encoded
-
-    def __str__(self) -> str:
-        return self.pack().hex()
+def _told_by(code: int) -> str:
+    try:
+        return str(ReasonCode(PacketTypes.PUBACK, identifier=code))
+    except KeyError:
+        return f"reason code 0x{code:02x}"
 
 
 def _fail(future: "asyncio.Future[None]", error: Exception) -> None:

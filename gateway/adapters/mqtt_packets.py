@@ -1,15 +1,15 @@
-"""PUBLISH packets and their properties to bytes and back (MQTT 5, 3.3).
+"""The packets of messages and their acknowledgements to bytes and back (MQTT 5, 3.3 and 3.4).
 
-paho has its own way, which takes half of the time that a message costs, and which ends the connection over a U+FEFF in
+paho has its own way, which takes most of the time that a message costs, and which ends the connection over a U+FEFF in
 a property: the standard allows it, brokers pass it on, and so one device could keep the gateway away for ever.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+from struct import Struct, pack, unpack_from
 from struct import error as StructError  # noqa: N812 - it is a class
-from struct import pack, unpack_from
 from typing import Final
 
 from gateway.messages import MessageProperties
@@ -18,6 +18,21 @@ MAX_PROPERTIES: Final = 256
 MAX_PROPERTY_BYTES: Final = 256 * 1024
 """Of one packet. A broker passes on millions of user properties, which would take seconds to read."""
 
+PUBLISH: Final = 0x30
+PUBACK: Final = 0x40
+"""The upper half of a packet's first byte says what it is."""
+
+_SHORTEST: Final = 2
+"""Bytes of the shortest packet: its first byte, and the length 0."""
+
+_FREE_OF_CONTENT: Final = 2
+"""Bytes of a PUBACK that means success."""
+
+_QOS_1: Final = 0x02
+_IDS: Final = 4
+"""Bytes of the length of the topic, and of the packet id."""
+
+_PUBACK = Struct("!BBH")
 _MORE: Final = 0x80
 """In a digit of a variable byte integer: another one follows."""
 
@@ -89,6 +104,72 @@ def read_publish(header: int, body: bytes) -> Publish:
     except (StructError, IndexError) as error:
         raise MalformedPacket("a PUBLISH packet ends too early") from error
     return Publish(topic, body[end:], qos, packet_id, bool(header & 1), bool(header & 8), properties)
+
+
+class Incoming:
+    """Cuts what comes into packets, however it comes."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._needed = _SHORTEST
+
+    def cut(self, data: bytes) -> Sequence[tuple[int, bytes]]:
+        """The packets that are whole by now: of each the first byte, and what follows its length.
+
+        Raises:
+            MalformedPacket: a length is none.
+        """
+        self._rest += data
+        # a large packet comes in many pieces, and is not to be looked at again with each of them
+        if len(self._rest) < self._needed:
+            return ()
+        buffer, found, at = bytes(self._rest), [], 0
+        self._needed = _SHORTEST
+        while len(buffer) - at >= _SHORTEST:
+            try:
+                length, begin = _read_length(buffer, at + 1)
+            except IndexError:
+                break
+            end = begin + length
+            if end > len(buffer):
+                self._needed = end - at
+                break
+            found.append((buffer[at], buffer[begin:end]))
+            at = end
+        del self._rest[:at]
+        return found
+
+
+def pack_publish(topic: bytes, payload: bytes, properties: bytes, packet_id: int, *, retain: bool) -> bytes:
+    """A PUBLISH packet with QoS 1; the properties are packed already."""
+    return b"".join(
+        (
+            bytes((PUBLISH | _QOS_1 | retain,)),
+            _pack_length(_IDS + len(topic) + len(properties) + len(payload)),
+            pack("!H", len(topic)),
+            topic,
+            pack("!H", packet_id),
+            properties,
+            payload,
+        )
+    )
+
+
+def pack_puback(packet_id: int) -> bytes:
+    """A PUBACK packet that means success."""
+    return _PUBACK.pack(PUBACK, _FREE_OF_CONTENT, packet_id)
+
+
+def read_puback(body: bytes) -> tuple[int, int]:
+    """Packet id and reason code of a PUBACK packet.
+
+    Raises:
+        MalformedPacket: it is shorter than it says.
+    """
+    if len(body) < _FREE_OF_CONTENT:
+        raise MalformedPacket("a PUBACK packet ends too early")
+    (packet_id,) = unpack_from("!H", body)
+    return packet_id, body[_FREE_OF_CONTENT] if len(body) > _FREE_OF_CONTENT else 0
 
 
 def pack_properties(properties: MessageProperties) -> bytes:

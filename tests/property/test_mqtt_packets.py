@@ -1,6 +1,7 @@
 """Our reading and writing of PUBLISH packets agrees with paho's, and survives any bytes."""
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,14 @@ from paho.mqtt.properties import Properties
 from gateway.adapters.mqtt_packets import (
     MAX_PROPERTIES,
     MAX_PROPERTY_BYTES,
+    PUBACK,
+    Incoming,
     MalformedPacket,
     Publish,
     pack_properties,
+    pack_puback,
+    pack_publish,
+    read_puback,
     read_publish,
 )
 from gateway.messages import MessageProperties
@@ -106,3 +112,34 @@ def test_of_properties_without_bounds_none_is_read(user: tuple[tuple[str, str], 
 def test_a_length_without_an_end_is_malformed() -> None:
     with pytest.raises(MalformedPacket):
         read_publish(0x30, b"\x00\x01t" + b"\xff" * 4 + b"\x01")
+
+
+@given(st.lists(PACKETS), st.data())
+def test_packets_are_whole_however_their_bytes_come(packets: list[Publish], data: st.DataObject) -> None:
+    sent = b"".join(
+        pack_publish(one.topic.encode(), one.payload, pack_properties(one.properties), one.packet_id, retain=one.retain)
+        for one in packets
+    )
+    incoming, read = Incoming(), []
+    while sent:
+        size = data.draw(st.integers(1, len(sent)))
+        read += [read_publish(header, body) for header, body in incoming.cut(sent[:size])]
+        sent = sent[size:]
+    assert read == [replace(one, redelivered=False) for one in packets]
+
+
+@given(st.integers(1, 65_535))
+def test_an_acknowledgement_is_read_as_it_was_written(packet_id: int) -> None:
+    ((header, body),) = Incoming().cut(pack_puback(packet_id))
+    assert (header, read_puback(body)) == (PUBACK, (packet_id, 0))
+
+
+def test_an_acknowledgement_tells_its_reason_or_is_malformed() -> None:
+    assert read_puback(b"\x00\x07\x87\x00") == (7, 0x87)
+    with pytest.raises(MalformedPacket):
+        read_puback(b"\x00")
+
+
+def test_a_packet_whose_length_has_no_end_is_malformed() -> None:
+    with pytest.raises(MalformedPacket):
+        Incoming().cut(b"\x30\xff\xff\xff\xff\x01")
