@@ -4,7 +4,7 @@ import asyncio
 import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 from aiomqtt import Client
@@ -53,12 +53,16 @@ def _passwords(file: Path, password: str) -> None:
 
 
 async def _acknowledged(broker: Broker, device: str = "p") -> str:
-    """The answer to a command, as somebody with a password gets it."""
+    """The answer to a command that is sent until there is one, as somebody with a password gets it."""
     async with Client("127.0.0.1", broker.port, username="alice", password="secret") as client:
         await client.subscribe("edge/gw1/ack/#", qos=1)
-        await _register(client, device)
-        message = await anext(client.messages)
-        return bytes(message.payload).decode()
+        for _ in range(20):
+            await _register(client, device)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(1):
+                    message = await anext(client.messages)
+                    return bytes(message.payload).decode()
+    raise AssertionError("no answer")
 
 
 async def _register(client: Client, device: str) -> None:
