@@ -12,7 +12,7 @@ from tests.support.chosen_store import CHOSEN, EMBEDDED
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With another store, leave out what needs the embedded one, or brings its own."""
+    """With another store, leave out what needs the embedded one, brings its own, or has nothing to do with it."""
     if CHOSEN == EMBEDDED:
         return
     elsewhere = [item for item in items if item.get_closest_marker("embedded")]

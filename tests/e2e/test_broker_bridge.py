@@ -14,6 +14,9 @@ from tests.support.gateway_process import REPOSITORY
 from tests.support.production_site import ProductionSite, production_site
 from tests.support.technician import PATIENCE
 
+# none of it depends on where the events are
+pytestmark = pytest.mark.embedded
+
 EXAMPLE = (REPOSITORY / "mosquitto" / "bridge.conf").read_text()
 TLS = ("bridge_cafile", "bridge_certfile", "bridge_keyfile")
 

@@ -15,6 +15,9 @@ import pytest
 from tests.support.gateway_process import REPOSITORY
 from tests.support.production_site import PATIENCE, ProductionSite
 
+# none of it depends on where the events are
+pytestmark = pytest.mark.embedded
+
 GUIDE = (REPOSITORY / "docs" / "broker.md").read_text()
 SETTINGS = re.compile(r"```toml\n(.*?)```", re.DOTALL)
 BLOCK = re.compile(r"```sh\n(.*?)```", re.DOTALL)

@@ -20,6 +20,9 @@ from tests.support.production_site import PATIENCE, ProductionSite, production_s
 from tests.support.raw_client import length, text
 from tests.support.technician import ROOT, Received, Technician
 
+# none of it depends on where the events are
+pytestmark = pytest.mark.embedded
+
 VERSIONS = pytest.mark.parametrize("version", [ProtocolVersion.V5, ProtocolVersion.V311], ids=["5", "3.1.1"])
 
 

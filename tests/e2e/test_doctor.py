@@ -6,10 +6,15 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.support.broker import Broker
 from tests.support.certificates import make_certificate
 from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.technician import ROOT
+
+# none of it depends on where the events are
+pytestmark = pytest.mark.embedded
 
 PASSWD: Final = shutil.which("mosquitto_passwd") or "/usr/bin/mosquitto_passwd"
 ACL: Final = f"user _gateway\ntopic read {ROOT}/cmd/#\ntopic write {ROOT}/ack/#\n\npattern write {ROOT}/cmd/%u/#\n"

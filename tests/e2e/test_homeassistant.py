@@ -14,6 +14,9 @@ from tests.support.home_assistant import UNAVAILABLE, HomeAssistant
 from tests.support.site import Site, site
 from tests.support.technician import PATIENCE, technician
 
+# none of it depends on where the events are
+pytestmark = pytest.mark.embedded
+
 ENABLED = {"homeassistant": {"enabled": True}}
 CONFIG = "homeassistant/device/gw1__pump-7/config"
 SPEED = "gw1__pump-7.reported.rpm"
