@@ -74,13 +74,15 @@ class AuthorityDir:
         """Make it, unless there is one already. The key comes last: before it nothing counts.
 
         Raises:
-            EnrolmentError: a file cannot be written.
+            EnrolmentError: a file cannot be written, or it has lost its key.
             OSError: the directory cannot be made.
         """
         self._path.mkdir(mode=0o700, parents=True, exist_ok=True)
         with self.claim():
             if self._key.exists():
                 return
+            if any(self._issued.glob("*.pem")):
+                raise self._no_key()
             authority = new_authority(name, now)
             self._issued.mkdir(mode=0o700, exist_ok=True)
             replace_file(self.certificate, (pem(authority.certificate),), PUBLIC)
@@ -93,11 +95,11 @@ class AuthorityDir:
         Raises:
             EnrolmentError: there is none, or its key is not the certificate's.
         """
+        certificate = self.root()
         try:
-            certificate = self.root()
             key = load_pem_private_key(self._key.read_bytes(), password=None)
         except FileNotFoundError:
-            raise self._missing() from None
+            raise self._no_key() from None
         except ValueError as error:
             raise EnrolmentError(f"{self._key}: {error}") from error
         if not isinstance(key, EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
@@ -170,6 +172,9 @@ class AuthorityDir:
 
     def _write_revoked(self, revoked: x509.CertificateRevocationList) -> None:
         replace_file(self.revoked, (revoked.public_bytes(Encoding.PEM),), PUBLIC)
+
+    def _no_key(self) -> EnrolmentError:
+        return EnrolmentError(f"{self._key} is missing: without it nothing can be issued or revoked")
 
     def _missing(self) -> EnrolmentError:
         return EnrolmentError(f"there is no authority in {self._path}; edge-gateway broker-certificate makes one")

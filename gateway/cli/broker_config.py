@@ -71,6 +71,8 @@ def _places(options: Namespace, mqtt: "MqttSettings") -> "BrokerPlaces":
 
     from gateway.broker_drop_in import BrokerPlaces
 
+    if mqtt.port == options.devices_port:
+        raise SettingsError(f"mqtt.port: {mqtt.port} is for devices; tools on this machine need another, such as 1883")
     places = BrokerPlaces(options.mosquitto, mqtt.port, options.devices_address, options.devices_port)
     return replace(places, socket=mqtt.socket) if mqtt.socket else places
 

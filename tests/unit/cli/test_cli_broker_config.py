@@ -74,6 +74,11 @@ def test_a_port_that_is_none_is_refused(cli: Run) -> None:
         cli("broker-config", "--drop-in", "--defaults", "--devices-port", "65536")
 
 
+def test_a_port_is_not_for_devices_and_for_tools_as_well(cli: Run, config: Path) -> None:
+    ran = cli("broker-config", "--drop-in", "--devices-port", "1884", "--config", config)
+    assert (ran.status, "mqtt.port" in ran.err) == (78, True)
+
+
 def test_operators_whom_no_rule_can_name_are_told(cli: Run, config: Path) -> None:
     assert "ops-*" in cli("broker-config", "--acl", "--config", config).err
 

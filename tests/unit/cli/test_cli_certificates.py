@@ -193,6 +193,22 @@ def test_the_authority_stays_when_the_broker_gets_another_certificate(desk: Desk
     assert (desk.top / "ca" / "ca.crt").read_bytes() == before
 
 
+def test_an_authority_that_has_lost_its_key_is_not_replaced_by_another(desk: Desk) -> None:
+    desk.enrol("pump-7")
+    (desk.top / "ca" / "ca.key").unlink()
+    files = {path: path.read_bytes() for path in desk.top.rglob("*.crt")}
+    for ran in (desk.found(), desk.enrol("pump-8"), desk.revoke("pump-7")):
+        assert (ran.status, "ca.key is missing" in ran.err) == (1, True)
+    assert {path: path.read_bytes() for path in files} == files
+
+
+def test_an_authority_that_was_not_finished_is_begun_anew(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "ca" / "issued").mkdir(parents=True)
+    (tmp_path / "ca" / "ca.crt").write_text("of the first try")
+    desk = Desk(cli, tmp_path)
+    assert (desk.found().status, desk.enrol("pump-7").status) == (0, 0)
+
+
 def test_a_broker_that_trusts_another_authority_gets_no_certificate_of_this_one(desk: Desk, cli: Run) -> None:
     files = {path: path.read_bytes() for path in (desk.top / "m" / "certs").iterdir()}
     ran = cli("broker-certificate", "gw1.lan", "--ca", desk.top / "other", "--mosquitto", desk.top / "m")
