@@ -225,6 +225,9 @@ async def test_home_assistant_sees_every_device_and_no_device_speaks_for_either_
         assert (await assistant.until(f"state/{pump}"))["model"] == "T-1000"
         assert b"T-1000" in (await assistant.first(lambda message: message.topic == config)).payload
         assert not any(map(_holding(forged), assistant.received))
+        assistant.received.clear()
+        await assistant._client.publish("homeassistant/status", "online", qos=1)
+        await assistant.first(lambda message: message.topic == config)
 
 
 async def test_an_answer_is_never_sent_into_the_subtree_of_another(site: ProductionSite, pump: str) -> None:
@@ -286,6 +289,7 @@ def test_nobody_gets_in_without_a_certificate_of_the_authority_that_is_for_clien
     site.run("broker-certificate", "127.0.0.1", "--ca", tmp_path / "ca", "--mosquitto", tmp_path)
     site.run("enrol", "mallet", "--ca", tmp_path / "ca", "--out", tmp_path)
     certs = site.mosquitto / "certs"
+    assert not site.admits()
     assert site.admits(*site.files("mallet"))
     assert not site.admits(tmp_path / "cert.pem", tmp_path / "key.pem")
     assert not site.admits(certs / "server.crt", certs / "server.key")

@@ -142,8 +142,8 @@ class ProductionSite:
         tls = self._tls(*self.files(directory))
         return self._technician(self.devices_port, version, tls_context=tls, **options)
 
-    def admits(self, certificate: Path, key: Path) -> bool:
-        """Whether the broker takes whoever has this certificate."""
+    def admits(self, certificate: Path | None = None, key: Path | None = None) -> bool:
+        """Whether the broker takes whoever has this certificate with its key, or none."""
         with socket.create_connection(("127.0.0.1", self.devices_port), PATIENCE) as plain:
             try:
                 with self._tls(certificate, key).wrap_socket(plain, server_hostname="127.0.0.1") as connection:
@@ -174,9 +174,10 @@ class ProductionSite:
     ) -> AbstractAsyncContextManager[Technician]:
         return technician_at(Client("127.0.0.1", port, protocol=version, timeout=PATIENCE, **options), version)
 
-    def _tls(self, certificate: Path, key: Path) -> ssl.SSLContext:
+    def _tls(self, certificate: Path | None, key: Path | None) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self.mosquitto / "certs" / "ca.crt")
-        context.load_cert_chain(certificate, key)
+        if certificate is not None:
+            context.load_cert_chain(certificate, key)
         return context
 
 
