@@ -334,6 +334,13 @@ def test_the_broker_complains_of_nothing_in_its_files_but_of_what_is_the_same_fo
     assert [line for line in complaints if not any(one in line for one in meant)] == []
 
 
+def test_the_doctor_finds_nothing_wrong_with_the_broker(site: ProductionSite) -> None:
+    found = site.gateway.run("doctor").stdout.splitlines()
+    about = [line for line in found if " broker: " in line]
+    assert [line for line in about if not line.startswith("ok ")] == []
+    assert any("cannot publish commands" in line for line in about)
+
+
 async def test_a_message_beyond_the_limit_ends_its_senders_connection_and_no_other(
     site: ProductionSite, pump: str
 ) -> None:
