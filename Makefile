@@ -9,7 +9,7 @@ PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 # most tests wait for some process or other; a file stays with one worker
 SIDE_BY_SIDE := --numprocesses $(or $(WORKERS),4) --dist loadfile
 
-.PHONY: help setup run test test-kurrentdb test-eventstoredb simulate soak deb test-systemd demo check lock clean
+.PHONY: help setup run test test-kurrentdb test-eventstoredb simulate soak deb test-systemd demo bench bench-quick check lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -46,6 +46,12 @@ test-systemd: setup ## build the package and try it on a machine booted for that
 
 demo: setup ## a tour that runs by itself, with a kill -9 in the middle
 	.venv/bin/python .ci/demo.py
+
+bench: setup ## the gateway beside others, in turns; some minutes. OPTIONS="--json FILE --profile"
+	.venv/bin/python -m benchmarks $(OPTIONS)
+
+bench-quick: setup ## the same in less than a minute; fails if a figure is worse than half of its target
+	.venv/bin/python -m benchmarks --quick $(OPTIONS)
 
 check: setup ## lint, types and imports only
 	.venv/bin/ruff check
