@@ -64,7 +64,7 @@ def measure(contenders: Field, names: Sequence[str], extent: Extent) -> Iterator
 def _turn(contenders: Field, name: str, load: str, extent: Extent, found: Round) -> Turn:
     if name == LOOP:
         return contenders.loop(extent.warm_up, extent.seconds)
-    wanted = replace(LOADS[load], warm_up=extent.warm_up, seconds=extent.seconds)
+    wanted = LOADS[load].lasting(extent.warm_up, extent.seconds)
     if load == HALF:
         wanted = replace(wanted, rate=found[name, SATURATED].rate / 2)
     return contenders.load(name, wanted)

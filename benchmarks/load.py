@@ -59,6 +59,10 @@ class Load:
         """The same for one contender."""
         return replace(self, port=port, root=root, watched=watched, broker=broker)
 
+    def lasting(self, warm_up: float, seconds: float) -> "Load":
+        """The same for so long."""
+        return replace(self, warm_up=warm_up, seconds=seconds)
+
 
 class Line:
     """One connection, with what could not be written yet."""

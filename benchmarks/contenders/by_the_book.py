@@ -23,6 +23,10 @@ from paho.mqtt.properties import Properties
 RECEIVE_MAXIMUM: Final = 100
 """As the gateway has it."""
 
+_UNHEARD: Final = logging.getLogger("by the book")
+"""aiomqtt complains of each publish above ten that waits."""
+_UNHEARD.disabled = True
+
 
 @asynccontextmanager
 async def connected(port: int, root: str, *, by_hand: bool) -> AsyncIterator[aiomqtt.Client]:
@@ -43,9 +47,8 @@ async def connected(port: int, root: str, *, by_hand: bool) -> AsyncIterator[aio
         properties=properties,
         # without it each small packet waits 40 ms for company, and nothing else would be measured
         socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
-        logger=logging.getLogger("quiet"),
+        logger=_UNHEARD,
     )
-    client.pending_calls_threshold = RECEIVE_MAXIMUM
     client._client.manual_ack_set(by_hand)  # noqa: SLF001 - there is no public way
     async with client:
         await client.subscribe(f"{root}/cmd/+/+/+", qos=1)
