@@ -23,6 +23,7 @@ class Turn:
     p50: float
     p99: float
     p999: float
+    longest: float
     cpu_us: float
     rss_mib: float
     generator: float

@@ -64,6 +64,14 @@ class Load:
         return replace(self, warm_up=warm_up, seconds=seconds)
 
 
+_DATA: Final[dict[str, tuple[bytes, bytes]]] = {
+    "register": (b'","data":{"model":"T-1000"}}', b""),
+    "connect": (b'","data":{"firmware":"1.0"}}', b""),
+    "report": (b'","data":{"properties":{"temperature":41.5,"rpm":1', b"}}}"),
+}
+"""What follows the id of a command; of a report it has a number in it."""
+
+
 class Line:
     """One connection, with what could not be written yet."""
 
@@ -96,13 +104,9 @@ class Commands:
         # of the form of a version 7 UUID, whose order in time spares a database's indices
         now = time.time_ns() // 1_000_000
         self.mark = b"%08x-%04x-7000-8000-" % (now >> 16, now & 0xFFFF)
-        head = b'{"command_id":"' + self.mark
-        register = load.command == "register"
-        tail = b'","data":{"model":"T-1000"}}' if register else b'","data":{"properties":{"temperature":41.5,"rpm":1'
-        self._tail, self._end = tail, b"" if register else b"}}}"
-        size = len(head) + 12 + len(tail) + (0 if register else 9 + len(self._end))
-        self._numbered = not register
-        self._head = head
+        self._head = b'{"command_id":"' + self.mark
+        self._tail, self._end = _DATA[load.command]
+        size = len(self._head) + 12 + len(self._tail) + (9 + len(self._end) if self._end else 0)
         self._openings = []
         for number in range(load.devices):
             device = f"{load.fleet}-{number}"
@@ -113,7 +117,7 @@ class Commands:
     def packet(self, device: int, number: int, packet_id: bytes) -> bytes:
         """A command; its number stands in its id, and in what it reports, so that each one changes something."""
         opening, text = self._openings[device], b"%012x" % number
-        if self._numbered:
+        if self._end:
             return b"".join((opening, packet_id, self._head, text, self._tail, b"%09d" % number, self._end))
         return b"".join((opening, packet_id, self._head, text, self._tail))
 
@@ -252,6 +256,7 @@ class Generator:
             p50=p50,
             p99=p99,
             p999=p999,
+            longest=percentile(ordered, 1.0) * 1_000,
             cpu_us=(ended.watched - began.watched) / max(count, 1) * 1e6,
             rss_mib=resident_mib(self._load.watched) if self._load.watched else 0.0,
             generator=(ended.own - began.own) / seconds,

@@ -30,7 +30,7 @@ async def append(client: AsyncEventStoreDBClient, latencies: list[float]) -> Non
     stream = f"loop-{uuid4().hex}"
     for number in count():
         began = time.perf_counter()
-        event = NewEvent(type="TelemetryReported", data=DATA, metadata=METADATA)
+        event = NewEvent(type="PropertiesReported", data=DATA, metadata=METADATA)
         await client.append_events(
             stream, events=[event], current_version=number - 1 if number else StreamState.NO_STREAM
         )
@@ -58,6 +58,7 @@ async def measure(url: str, warm_up: float, seconds: float) -> Turn:
         p50=p50,
         p99=p99,
         p999=p999,
+        longest=ordered[-1] * 1_000,
         cpu_us=cpu / len(ordered) * 1e6,
         rss_mib=resident_mib(os.getpid()),
         generator=0.0,

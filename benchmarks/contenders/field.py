@@ -28,12 +28,13 @@ BROKER: Final = {"max_inflight_messages": "100"}
 _STARTING: Final = 30.0
 _READ: Final = 65_536
 
-# the limit for each actor would end the turn of the one hot device
-_PRODUCTION: Final[Sections] = {
+PRODUCTION: Final[Sections] = {
     "limits": {"commands_per_second": 0.0},
     "readmodel": {"flush_interval": 30.0},
     "health": {"interval": 10.0},
 }
+"""As the gateway comes, where tests have something of their own; but for the limit for each actor, which would end the
+turn of the one hot device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +93,9 @@ def _start(stack: ExitStack, name: str, directory: Path, broker: Broker, store: 
     directory.mkdir()
     if name in {GATEWAY, REMOTE}:
         remote: Sections = {"event_store": {"url": store.url}} if name == REMOTE else {}
-        gateway = GatewayProcess(directory, broker.port, {**_PRODUCTION, **remote, "mqtt": {"root": root}})
+        gateway = GatewayProcess(directory, broker.port, {**PRODUCTION, **remote, "mqtt": {"root": root}})
         stack.callback(gateway.close)
-        gateway.launch()
-        wait_online(broker.port, root)
+        start(gateway, broker, root)
         return Contender(name, root, gateway.process_id)
     module, *arguments = {
         RAW: ["raw_echo", str(broker.port), root],
@@ -111,21 +111,21 @@ def _start(stack: ExitStack, name: str, directory: Path, broker: Broker, store: 
     return Contender(name, root, process.pid)
 
 
-def wait_online(port: int, root: str) -> None:
-    """Wait until the gateway with this root says that it is online.
+def start(gateway: GatewayProcess, broker: Broker, root: str) -> float:
+    """Start a gateway; seconds until it says that it is online.
 
     Raises:
         TimeoutError: it does not say it.
     """
-    line, reader = wire.open_connection(port, "watcher", [])
+    line, reader = wire.open_connection(broker.port, "watcher", [f"{root}/gateway/status"])
     with line:
         line.settimeout(_STARTING)
-        line.sendall(wire.subscribe([f"{root}/gateway/status"]))
-        deadline = time.monotonic() + _STARTING
-        while time.monotonic() < deadline and (received := line.recv(_READ)):
+        began = time.monotonic()
+        gateway.launch()
+        while received := line.recv(_READ):
             for packet in reader.packets(received):
                 if packet.kind == wire.PUBLISH & 0xF0 and b'"online"' in wire.read_message(packet).payload:
-                    return
+                    return time.monotonic() - began
     raise TimeoutError(f"{root} is not online")
 
 

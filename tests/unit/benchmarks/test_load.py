@@ -6,7 +6,7 @@ from benchmarks import wire
 from benchmarks.load import Commands, Load
 
 
-@pytest.mark.parametrize("command", ["report", "register"])
+@pytest.mark.parametrize("command", ["report", "register", "connect"])
 def test_a_command_put_together_from_pieces_is_a_whole_packet(command: str) -> None:
     commands = Commands(Load("pump", 12, command=command, root="edge/gw1"))
     reader = wire.Reader()

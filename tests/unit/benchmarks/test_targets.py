@@ -9,7 +9,9 @@ from benchmarks.targets import SATURATED, SINGLE, Judged, Round, judge
 
 
 def turn(rate: float = 1.0, p50: float = 1.0) -> Turn:
-    return Turn(rate=rate, p50=p50, p99=2.0, p999=3.0, cpu_us=100.0, rss_mib=50.0, generator=0.1, broker=0.2)
+    return Turn(
+        rate=rate, p50=p50, p99=2.0, p999=3.0, longest=4.0, cpu_us=100.0, rss_mib=50.0, generator=0.1, broker=0.2
+    )
 
 
 def one_round(gateway: float, echo: float = 1_000.0) -> Round:
