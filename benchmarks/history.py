@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Final
 
@@ -32,7 +32,7 @@ _AT_ONCE: Final = 50_000
 _INSERT: Final = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 
 
-def fill(state_dir: Path, fleet: str, devices: int, events: int) -> None:
+def fill(state_dir: Path, fleet: str, devices: int, events: int, of_first: int = 0) -> None:
     """Give a gateway that does not run yet a log: each device in turn is registered, and then reports again and again.
 
     Args:
@@ -40,6 +40,7 @@ def fill(state_dir: Path, fleet: str, devices: int, events: int) -> None:
         fleet: what the names of the devices begin with.
         devices: how many.
         events: of all of them together.
+        of_first: further ones, of the first device alone.
     """
     state_dir.mkdir(parents=True)
     path = state_dir / DATABASE_FILE
@@ -49,7 +50,7 @@ def fill(state_dir: Path, fleet: str, devices: int, events: int) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         names = ((f"device-{fleet}-{number}",) for number in range(devices))
         connection.executemany("INSERT INTO streams (name) VALUES (?)", names)
-        rows = _rows(fleet, devices, events)
+        rows = _rows(fleet, devices, events, of_first)
         while some := list(islice(rows, _AT_ONCE)):
             connection.execute("BEGIN")
             connection.executemany(_INSERT, some)
@@ -57,12 +58,15 @@ def fill(state_dir: Path, fleet: str, devices: int, events: int) -> None:
         close_cleanly(connection)
 
 
-def _rows(fleet: str, devices: int, events: int) -> Iterator[tuple[object, ...]]:
+def _rows(fleet: str, devices: int, events: int, of_first: int) -> Iterator[tuple[object, ...]]:
     registered = _template(DeviceRegistered(at=BEGAN, model="T-1000"), "register")
     reported = _template(PropertiesReported(at=BEGAN, properties={"temperature": 41.5, "rpm": _VALUE}), "report")
     began = int(BEGAN.timestamp() * 1_000_000)
-    for number in range(events):
-        revision, index = divmod(number, devices)
+    places = chain(
+        (divmod(number, devices) for number in range(events)),
+        ((number, 0) for number in count(-(-events // devices), 1)),
+    )
+    for number, (revision, index) in zip(range(events + of_first), places, strict=False):
         device, milliseconds = f"{fleet}-{index}", _MILLISECONDS + _EVERY * number
         command = f"{milliseconds >> 16:08x}-{milliseconds & 0xFFFF:04x}{_COMMAND[13:]}"
         event = reported if revision else registered

@@ -50,7 +50,7 @@ def _long(directory: Path, devices: int, commands: int) -> None:
 
 
 def _wide(directory: Path, devices: int) -> None:
-    with plant(directory, devices, devices, {"readmodel": {"flush_interval": FLUSH_INTERVAL}}) as one:
+    with plant(directory, devices, devices, settings={"readmodel": {"flush_interval": FLUSH_INTERVAL}}) as one:
         one.gateway.run("rebuild")
         one.start()
         one.each_once(devices)

@@ -37,11 +37,13 @@ class Plant:
 
 
 @contextmanager
-def plant(directory: Path, devices: int = 0, events: int = 0, settings: Sections | None = None) -> Iterator[Plant]:
-    """A gateway that does not run yet, with so many events of so many devices."""
+def plant(
+    directory: Path, devices: int = 0, events: int = 0, of_first: int = 0, settings: Sections | None = None
+) -> Iterator[Plant]:
+    """A gateway that does not run yet, with so many events of so many devices, and more of the first one."""
     broker = Broker(directory / "broker", BROKER)
     if events:
-        fill(directory / "gateway" / "state", FLEET, devices, events)
+        fill(directory / "gateway" / "state", FLEET, devices, events, of_first)
     gateway = GatewayProcess(directory / "gateway", broker.port, {**PRODUCTION, **(settings or {})})
     try:
         broker.start()

@@ -7,11 +7,12 @@ from tests.support.event_log import read_log
 
 
 def test_a_log_made_in_seconds_is_one_that_a_gateway_could_have_written(tmp_path: Path) -> None:
-    fill(tmp_path / "state", "pump", devices=3, events=20)
+    fill(tmp_path / "state", "pump", devices=3, events=20, of_first=5)
     log = read_log(tmp_path / "state" / DATABASE_FILE)
-    assert [event.position for event in log] == list(range(1, 21))
+    assert [event.position for event in log] == list(range(1, 26))
+    assert [event.revision for event in log if event.device == "pump-0"] == list(range(12))
     assert [event.revision for event in log if event.device == "pump-1"] == list(range(7))
-    assert [event.type for event in log] == ["DeviceRegistered"] * 3 + ["PropertiesReported"] * 17
+    assert [event.type for event in log] == ["DeviceRegistered"] * 3 + ["PropertiesReported"] * 22
     for event in log:
         actor, device, command_id = event.command
         assert actor == device == event.device
