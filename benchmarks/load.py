@@ -24,6 +24,9 @@ SETTLING: Final = 20.0
 
 _READ: Final = 262_144
 
+_PARKED: Final = b'"code":202'
+"""The command waits for its store, and its final answer is still to come."""
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -231,6 +234,8 @@ class Generator:
 
     def _answered(self, answer: bytes, now: float) -> None:
         number = self._commands.number(answer)
+        if _PARKED in answer:
+            return
         sent = None if number is None else self._sent.pop(number, None)
         if sent is None:
             return
