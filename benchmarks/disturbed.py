@@ -55,7 +55,7 @@ def _started(stack: ExitStack, flush_interval: float) -> Plant:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     settings = {"readmodel": {"flush_interval": flush_interval}}
     one = stack.enter_context(plant(directory, DEVICES, EVENTS, OF_FIRST, settings))
-    one.gateway.run("rebuild")
+    one.rebuild()
     one.start()
     one.each_once(LOAD.devices)
     return one

@@ -7,7 +7,6 @@ directory for temporary files.
 
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -50,11 +49,7 @@ def _grown(stack: ExitStack, events: int) -> Plant:
     directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
     devices = max(SOME, min(MANY, events // 100))
     one = stack.enter_context(plant(directory, devices, events))
-    began = time.monotonic()
-    rebuilt = one.gateway.run("rebuild")
-    seconds = time.monotonic() - began
-    if rebuilt.returncode:
-        raise RuntimeError(rebuilt.stderr)
+    seconds = one.rebuild()
     online = []
     for number in range(STARTS):
         if number:

@@ -51,7 +51,7 @@ def _long(directory: Path, devices: int, commands: int) -> None:
 
 def _wide(directory: Path, devices: int) -> None:
     with plant(directory, devices, devices, settings={"readmodel": {"flush_interval": FLUSH_INTERVAL}}) as one:
-        one.gateway.run("rebuild")
+        one.rebuild()
         one.start()
         one.each_once(devices)
         rss = resident_mib(one.gateway.process_id)

@@ -1,10 +1,11 @@
-"""Where the time of a saturated gateway goes: ``python -m benchmarks.profile``, with py-spy installed.
+"""Where the time of the gateway goes: ``python -m benchmarks.profile [LOAD]``, with py-spy installed.
 
 py-spy looks from outside, a hundred times a second, at the thread that holds the interpreter: waiting for it, for the
 disk and for the broker is not seen. Told are the functions by their share of all samples: those of the gateway with
 what they call, and all of them alone.
 """
 
+import argparse
 import re
 import shutil
 import subprocess
@@ -18,7 +19,7 @@ from typing import Final
 from benchmarks.__main__ import DEVICES, LOADS
 from benchmarks.contenders.field import field
 from benchmarks.contenders.names import GATEWAY
-from benchmarks.targets import SATURATED
+from benchmarks.targets import HOT, SATURATED, SINGLE
 
 SECONDS: Final = 8
 SHOWN: Final = 30
@@ -50,11 +51,14 @@ def _named(frame: str) -> str:
 
 
 def main() -> None:
-    """Saturate a gateway, watch it, and tell."""
+    """Load a gateway, watch it, and tell."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.profile")
+    parser.add_argument("load", nargs="?", choices=[SATURATED, HOT, SINGLE], default=SATURATED)
+    options = parser.parse_args()
     spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if spy is None:
         sys.exit("py-spy is missing: pip install py-spy")
-    load = LOADS[SATURATED].lasting(1.0, SECONDS + 2.0)
+    load = LOADS[options.load].lasting(1.0, SECONDS + 2.0)
     with tempfile.TemporaryDirectory() as directory, field(Path(directory), DEVICES, [GATEWAY]) as contenders:
         samples = Path(directory) / "samples"
         process = str(contenders.contenders[GATEWAY].process_id)
