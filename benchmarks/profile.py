@@ -18,7 +18,7 @@ from typing import Final
 
 from benchmarks.__main__ import DEVICES, LOADS
 from benchmarks.contenders.field import field
-from benchmarks.contenders.names import GATEWAY
+from benchmarks.contenders.names import GATEWAY, REMOTE
 from benchmarks.targets import HOT, SATURATED, SINGLE
 
 SECONDS: Final = 8
@@ -54,14 +54,16 @@ def main() -> None:
     """Load a gateway, watch it, and tell."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.profile")
     parser.add_argument("load", nargs="?", choices=[SATURATED, HOT, SINGLE], default=SATURATED)
+    parser.add_argument("--esdb", action="store_true", help="of the gateway on EventStoreDB")
     options = parser.parse_args()
+    name = REMOTE if options.esdb else GATEWAY
     spy = shutil.which("py-spy", path=str(Path(sys.executable).parent)) or shutil.which("py-spy")
     if spy is None:
         sys.exit("py-spy is missing: pip install py-spy")
     load = LOADS[options.load].lasting(1.0, SECONDS + 2.0)
-    with tempfile.TemporaryDirectory() as directory, field(Path(directory), DEVICES, [GATEWAY]) as contenders:
+    with tempfile.TemporaryDirectory() as directory, field(Path(directory), DEVICES, [name]) as contenders:
         samples = Path(directory) / "samples"
-        process = str(contenders.contenders[GATEWAY].process_id)
+        process = str(contenders.contenders[name].process_id)
         command = [
             spy,
             "record",
@@ -75,13 +77,13 @@ def main() -> None:
             process,
         ]
         watching = subprocess.Popen([*command, "--output", str(samples)], stdout=subprocess.DEVNULL)  # noqa: S603 - our own
-        turn = contenders.load(GATEWAY, load)
+        turn = contenders.load(name, load)
         watching.wait()
         inclusive, alone = shares(samples.read_text().splitlines())
     total = sum(alone.values())
     print(f"{turn.rate:,.0f} commands/s, {turn.cpu_us:,.0f} µs of CPU each, {total} samples")
-    for name, counted in (("the gateway's, with what they call", inclusive), ("alone", alone)):
-        print(f"\n{name}")
+    for title, counted in (("the gateway's, with what they call", inclusive), ("alone", alone)):
+        print(f"\n{title}")
         for function, number in counted.most_common(SHOWN):
             print(f"{number / total:7.1%}  {function}")
 

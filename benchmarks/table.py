@@ -12,7 +12,10 @@ _HEAD: Final = (
     "| Contender | Load | commands/s | p50 ms | p99 ms | p99.9 ms | CPU µs/command | RSS MiB | broker | generator |",
     "|---|---|---|---|---|---|---|---|---|---|",
 )
-_RATIOS: Final = ("| commands/s, saturated | times the gateway's | least .. most |", "|---|---|---|")
+_RATIOS: Final = (
+    "| saturated, beside the gateway | commands/s | least .. most | CPU/command | least .. most |",
+    "|---|---|---|---|---|",
+)
 _TARGETS: Final = ("| Target | | measured | least .. most | |", "|---|---|---|---|---|")
 
 
@@ -27,14 +30,21 @@ def ratios(rounds: Sequence[Round]) -> str:
     lines = []
     for contender, load in rounds[0]:
         if load == SATURATED and contender != GATEWAY:
-            found = spread([one[contender, load].rate / one[GATEWAY, SATURATED].rate for one in rounds])
-            lines.append(f"| {contender} | {found.median:.2f} | {found.least:.2f} .. {found.most:.2f} |")
+            pairs = [(one[contender, load], one[GATEWAY, load]) for one in rounds]
+            rate = _spread([other.rate / ours.rate for other, ours in pairs])
+            cpu = _spread([other.cpu_us / ours.cpu_us for other, ours in pairs])
+            lines.append(f"| {contender} | {rate} | {cpu} |")
     return "\n".join((*_RATIOS, *lines))
 
 
 def verdicts(judged: Sequence[Judged]) -> str:
     """Each target beside what was measured."""
     return "\n".join((*_TARGETS, *map(_verdict, judged)))
+
+
+def _spread(values: Sequence[float]) -> str:
+    found = spread(values)
+    return f"{found.median:.2f} x | {found.least:.2f} .. {found.most:.2f}"
 
 
 def _verdict(one: Judged) -> str:

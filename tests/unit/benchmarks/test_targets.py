@@ -62,5 +62,5 @@ def test_a_target_is_not_judged_without_its_contender() -> None:
 def test_the_tables_name_every_turn_ratio_and_verdict() -> None:
     rounds = [one_round(500.0)]
     assert "| link echo | saturated | 1,000 |" in table.turns(rounds)
-    assert "| link echo | 2.00 | 2.00 .. 2.00 |" in table.ratios(rounds)
+    assert "| link echo | 2.00 x | 2.00 .. 2.00 | 1.00 x | 1.00 .. 1.00 |" in table.ratios(rounds)
     assert "| gateway / link echo | ≥ 0.75 x | 0.50 x | 0.50 .. 0.50 | missed |" in table.verdicts(judge(rounds))
