@@ -24,7 +24,7 @@ DEVICES: Final = 10_000
 EVENTS: Final = 200_000
 OF_FIRST: Final = 100_000
 LOAD: Final = Load("pump", 500, rate=200.0, warm_up=0.5, seconds=5.0)
-ROUNDS: Final = 5
+ROUNDS: Final = 3
 ALLOWED: Final = 2.0
 FLUSH_INTERVAL: Final = 0.5
 REBUILDING: Final = 300.0

@@ -24,6 +24,9 @@ SETTLING: Final = 20.0
 
 _READ: Final = 262_144
 
+_PER_MILLISECOND: Final = 16
+"""More than anybody answers."""
+
 _PARKED: Final = b'"code":202'
 """The command waits for its store, and its final answer is still to come."""
 
@@ -107,6 +110,8 @@ class Commands:
         # of the form of a version 7 UUID, whose order in time spares a database's indices
         now = time.time_ns() // 1_000_000
         self.mark = b"%08x-%04x-7000-8000-" % (now >> 16, now & 0xFFFF)
+        # a device must not report what it told at the end of an earlier run: nothing would change
+        self._first = now * _PER_MILLISECOND
         self._head = b'{"command_id":"' + self.mark
         self._tail, self._end = _DATA[load.command]
         size = len(self._head) + 12 + len(self._tail) + (9 + len(self._end) if self._end else 0)
@@ -120,9 +125,8 @@ class Commands:
     def packet(self, device: int, number: int, packet_id: bytes) -> bytes:
         """A command; its number stands in its id, and in what it reports, so that each one changes something."""
         opening, text = self._openings[device], b"%012x" % number
-        if self._end:
-            return b"".join((opening, packet_id, self._head, text, self._tail, b"%09d" % number, self._end))
-        return b"".join((opening, packet_id, self._head, text, self._tail))
+        value = b"%09d" % ((self._first + number) % 1_000_000_000) if self._end else b""
+        return b"".join((opening, packet_id, self._head, text, self._tail, value, self._end))
 
     def number(self, answer: bytes) -> int | None:
         """Of the command that is answered; ``None`` where it is none of this run's."""

@@ -27,6 +27,15 @@ def test_each_report_has_an_id_and_a_value_of_its_own() -> None:
     assert bodies[0]["data"] != bodies[1]["data"]
 
 
+def test_a_later_run_reports_other_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = []
+    for clock in (1_000_000_000, 1_001_000_000):
+        monkeypatch.setattr("time.time_ns", lambda clock=clock: clock)
+        (packet,) = wire.Reader().packets(Commands(Load("pump", 1, root="edge/gw1")).packet(0, 0, b"\x00\x07"))
+        values.append(json.loads(wire.read_message(packet).payload)["data"]["properties"]["rpm"])
+    assert values[0] != values[1]
+
+
 @pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
 def test_an_answer_tells_which_command_it_is_for_however_its_json_is_spaced(separators: tuple[str, str]) -> None:
     commands = Commands(Load("pump", 1, root="edge/gw1"))
