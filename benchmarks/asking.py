@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from benchmarks import wire
 
-LIMIT: Final = 1_000
+LIMIT: Final = 500
 _READ: Final = 262_144
 
 
