@@ -47,7 +47,7 @@ class Extent:
 
 
 FULL: Final = Extent(rounds=5, warm_up=1.0, seconds=3.0, latency=True)
-QUICK: Final = Extent(rounds=3, warm_up=0.2, seconds=0.6, latency=False)
+QUICK: Final = Extent(rounds=2, warm_up=0.5, seconds=1.2, latency=False)
 
 
 def measure(contenders: Field, names: Sequence[str], extent: Extent) -> Iterator[Round]:
