@@ -33,8 +33,8 @@ async def main() -> None:
         will=lambda _: (f"{root}/gateway/status", b""),
     )
     options = LinkOptions(client_id=f"link-echo-{root.replace('/', '-')}", port=port)
-    link = Link(options, [f"{root}/cmd/+/+/+"], events)
-    await link.run()
+    link = Link(options, [f"{root}/cmd/+/+/+"])
+    await link.run(events)
 
 
 def _acknowledge(delivery: MqttDelivery, published: "asyncio.Future[None]") -> None:
