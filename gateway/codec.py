@@ -34,6 +34,11 @@ class UnknownEvent:
     reason: str
 
 
+def kept_json(value: object) -> bytes:
+    """JSON that is kept in memory: what orjson returns holds on to the buffer it was written to, some 8 KiB."""
+    return memoryview(orjson.dumps(value)).tobytes()
+
+
 class EventCodec:
     """Reads and writes the events of one catalogue."""
 
@@ -63,7 +68,7 @@ class EventCodec:
             key = event_id(request.actor, request.device, request.command_id, index) if index else request.key
             # what is at its default need not be written: half of the fields usually are
             data = event.__pydantic_serializer__.to_json(event, exclude_defaults=True)
-            encoded.append(NewEvent(key, type(event).__name__, data, orjson.dumps(meta)))
+            encoded.append(NewEvent(key, type(event).__name__, data, kept_json(meta)))
         return encoded
 
     def decode(self, recorded: RecordedEvent) -> Event | UnknownEvent:

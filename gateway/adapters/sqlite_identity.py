@@ -34,9 +34,7 @@ class SqliteCursors:
         Raises:
             StoreUnavailable: the disk does not let it.
         """
-        await self._database.writer.call(
-            lambda connection: connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?)", (name, position))
-        )
+        await self._database.writer.change("INSERT OR REPLACE INTO cursors VALUES (?, ?)", [(name, position)])
 
 
 class SqliteIdentity:

@@ -71,9 +71,7 @@ class SqliteInbox:
             StoreUnavailable: the disk does not let it.
         """
         numbers = [(arrival,) for arrival in arrivals]
-        await self._database.writer.call(
-            lambda connection: connection.executemany("DELETE FROM inbox WHERE arrival = ?", numbers)
-        )
+        await self._database.writer.change("DELETE FROM inbox WHERE arrival = ?", numbers)
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[Sequence[object]], reserve: int) -> frozenset[int]:

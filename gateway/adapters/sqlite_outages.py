@@ -30,9 +30,7 @@ class SqlitePendingOutages:
             StoreUnavailable: the disk does not let it.
         """
         row = [value.isoformat() if isinstance(value, datetime) else value for value in astuple(outage)]
-        await self._database.writer.call(
-            lambda connection: connection.execute("INSERT OR REPLACE INTO pending_outages VALUES (?,?,?,?,?,?,?)", row)
-        )
+        await self._database.writer.change("INSERT OR REPLACE INTO pending_outages VALUES (?,?,?,?,?,?,?)", [row])
 
     async def remove(self, id: str) -> None:
         """Forget one that is in the log.
@@ -40,6 +38,4 @@ class SqlitePendingOutages:
         Raises:
             StoreUnavailable: the disk does not let it.
         """
-        await self._database.writer.call(
-            lambda connection: connection.execute("DELETE FROM pending_outages WHERE id = ?", (id,))
-        )
+        await self._database.writer.change("DELETE FROM pending_outages WHERE id = ?", [(id,)])

@@ -82,11 +82,7 @@ class SqliteOutcomes:
             )
             for verdict in verdicts
         ]
-        await self._database.writer.call(
-            lambda connection: connection.executemany(
-                "INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", rows
-            )
-        )
+        await self._database.writer.change("INSERT OR REPLACE INTO outcomes VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
 
     async def prune(self, before: datetime) -> int:
         """Forget what :meth:`remember` kept before this time; how many.

@@ -35,6 +35,4 @@ class SqliteSnapshots:
             StoreUnavailable: the disk does not let it.
         """
         row = (stream, snapshot.revision, snapshot.event_id.bytes, snapshot.state)
-        await self._database.writer.call(
-            lambda connection: connection.execute("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", row)
-        )
+        await self._database.writer.change("INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?)", [row])

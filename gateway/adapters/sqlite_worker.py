@@ -50,10 +50,23 @@ class _Job:
 def _call_each(
     connection: sqlite3.Connection, calls: Sequence[Callable[[sqlite3.Connection], object]]
 ) -> Sequence[object]:
-    return [call(connection) for call in calls]
+    results = [call(connection) for call in calls]
+    if any(isinstance(result, sqlite3.Cursor) for result in results):
+        # wherever it dies, it resets the statement that the next one is using: what that writes is lost, or an error
+        raise TypeError("a cursor must not leave the thread of its connection")
+    return results
+
+
+def _change_each(
+    connection: sqlite3.Connection, changes: Sequence[tuple[str, Sequence[Sequence[object]]]]
+) -> list[None]:
+    for statement, rows in changes:
+        connection.executemany(statement, rows)
+    return [None] * len(changes)
 
 
 _CALLS: Final = Work(_call_each)
+_CHANGES: Final = Work(_change_each)
 
 
 class Worker:
@@ -104,6 +117,10 @@ class Worker:
     def call(self, function: Callable[[sqlite3.Connection], R]) -> "asyncio.Future[R]":
         """Have a function called with the connection; otherwise as :meth:`submit`."""
         return cast("asyncio.Future[R]", self.submit(_CALLS, function))
+
+    def change(self, statement: str, rows: Sequence[Sequence[object]]) -> "asyncio.Future[None]":
+        """Have a statement executed with each row of values; otherwise as :meth:`submit`."""
+        return self.submit(_CHANGES, (statement, rows))
 
     async def close(self) -> None:
         """Finish what was submitted, then close the connection."""

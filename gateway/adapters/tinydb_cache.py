@@ -22,6 +22,7 @@ from tinydb.storages import Storage
 
 from gateway import __version__
 from gateway.adapters.whole_file import replace_file
+from gateway.codec import kept_json
 from gateway.domain.decider import Document
 from gateway.messages import Mark
 
@@ -100,7 +101,7 @@ class ReadCache:
         if document_id is None:
             document_id = ids[key] = _free_id(key, documents)
         documents[document_id] = document
-        self._encoded.setdefault(table, {})[document_id] = orjson.dumps(document)
+        self._encoded.setdefault(table, {})[document_id] = kept_json(document)
 
     def remove(self, table: str, key: str) -> None:
         """Take a document out, if it is there."""
@@ -183,7 +184,7 @@ class ReadCache:
     def _take_over(self, table: str, document_id: int, document: Document) -> None:
         self._tables.setdefault(table, {})[document_id] = document
         self._ids.setdefault(table, {})[str(document["id"])] = document_id
-        self._encoded.setdefault(table, {})[document_id] = orjson.dumps(document)
+        self._encoded.setdefault(table, {})[document_id] = kept_json(document)
 
 
 def open_cache(path: Path) -> ReadCache:

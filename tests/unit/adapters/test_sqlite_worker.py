@@ -203,6 +203,26 @@ async def test_a_farewell_that_the_disk_refuses_does_not_stop_the_closing(connec
     assert connections.numbers() == [1]
 
 
+async def test_changes_are_made_row_by_row_and_one_that_cannot_be_made_fails_alone(connections: Connections) -> None:
+    statement = "INSERT INTO numbers VALUES (?)"
+    async with working(connections) as worker:
+        results = await asyncio.gather(
+            worker.change(statement, [(1,), (2,)]),
+            worker.change(statement, [(3,), (1,)]),
+            worker.change("DELETE FROM numbers WHERE number = ?", [(2,), (7,)]),
+            return_exceptions=True,
+        )
+    assert (results[0], type(results[1]), results[2]) == (None, sqlite3.IntegrityError, None)
+    assert connections.numbers() == [1]
+
+
+async def test_no_cursor_leaves_the_thread(connections: Connections) -> None:
+    async with working(connections) as worker:
+        with pytest.raises(TypeError, match="cursor"):
+            await worker.call(lambda connection: connection.execute("INSERT INTO numbers VALUES (1)"))
+    assert connections.numbers() == []
+
+
 async def test_a_closed_worker_is_unavailable(connections: Connections) -> None:
     async with working(connections) as worker:
         pass
