@@ -6,10 +6,11 @@ tables directly, and encoded once each; a thread writes the file from those piec
 
 import asyncio
 import gc
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
 from hashlib import blake2b
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final, cast
 from uuid import UUID
@@ -21,6 +22,7 @@ from tinydb.queries import QueryLike
 from tinydb.storages import Storage
 
 from gateway import __version__
+from gateway.adapters.heap import give_back
 from gateway.adapters.whole_file import replace_file
 from gateway.codec import kept_json
 from gateway.domain.decider import Document
@@ -31,6 +33,8 @@ log = structlog.get_logger()
 CACHE_FILE: Final = "readmodel.json"
 CHECKPOINT: Final = "checkpoint"
 _RETRY: Final = 5.0
+_PIECE: Final = 1_000
+"""Documents that are written at a time: of a hundred thousand, the whole text would take as much memory again."""
 
 Tables = dict[str, dict[int, Document]]
 
@@ -229,9 +233,18 @@ def _free_id(key: str, taken: Mapping[int, object]) -> int:
 
 
 def _replace(path: Path, tables: Mapping[str, Mapping[int, bytes]]) -> None:
-    content = b",".join(_encode_table(name, rows) for name, rows in tables.items())
-    replace_file(path, (b"{", content, b"}"), 0o640)
+    replace_file(path, _pieces(tables), 0o640)
+    give_back()
 
 
-def _encode_table(name: str, rows: Mapping[int, bytes]) -> bytes:
-    return b"%s:{%s}" % (orjson.dumps(name), b",".join(b'"%d":%s' % row for row in rows.items()))
+def _pieces(tables: Mapping[str, Mapping[int, bytes]]) -> Iterator[bytes]:
+    """The file's content, never all of it at once."""
+    before_table = b"{"
+    for name, rows in tables.items():
+        yield b"%s%s:{" % (before_table, orjson.dumps(name))
+        before_table, before_row = b"},", b""
+        left = iter(rows.items())
+        while piece := list(islice(left, _PIECE)):
+            yield before_row + b",".join(b'"%d":%s' % row for row in piece)
+            before_row = b","
+    yield b"}}"

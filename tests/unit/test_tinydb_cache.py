@@ -63,6 +63,18 @@ async def test_any_tinydb_opens_the_file(path: Path) -> None:
         assert (checkpoint["log_id"], checkpoint["position"]) == ("log-1", 7)
 
 
+async def test_any_tinydb_opens_a_file_that_was_written_in_pieces(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tinydb_cache, "_PIECE", 3)
+    cache = filled(path)
+    for number in range(6):
+        cache.put("devices", f"fan-{number}", device(f"fan-{number}"))
+    await cache.flush()
+    assert contents(open_cache(path)) == contents(cache)
+    with TinyDB(path) as database:
+        assert len(database.table("devices")) == 8
+        assert len(database.table("alarms")) == 1
+
+
 async def test_live_documents_are_found_with_tinydb_queries_as_copies(path: Path) -> None:
     cache = filled(path)
     [found] = cache.search("devices", Query().rpm == 900)
