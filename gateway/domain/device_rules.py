@@ -1,5 +1,6 @@
 """What a device's commands cause, and what forbids them. Pure: one function a command."""
 
+from collections.abc import Mapping
 from typing import assert_never, cast
 
 from pydantic import JsonValue
@@ -8,11 +9,13 @@ from gateway.domain import device_commands as commands
 from gateway.domain import device_events as events
 from gateway.domain.decider import Command, Context, Event
 from gateway.domain.device_commands import MAX_ALARMS, MAX_PROPERTIES
-from gateway.domain.device_state import DeviceState, evolve
+from gateway.domain.device_state import Configuration, DeviceState, evolve
 from gateway.errors import Invalid, NotFound
 
 Events = tuple[Event, ...]
 NOTHING: Events = ()
+
+Properties = Mapping[str, JsonValue]
 
 DeviceCommand = (
     commands.Register
@@ -125,7 +128,10 @@ def _report(command: commands.Report, state: DeviceState, context: Context) -> E
     reported: Events = NOTHING
     if changed:
         reported = (events.PropertiesReported(at=context.at, properties=changed, measured_at=command.measured_at),)
-    return reported + _applied(_with_room(state, reported), context)
+    # what evolving would give, without making a whole state: this is what devices do all the time
+    now = {**state.reported, **changed}
+    _require_room(now, state.desired)
+    return reported + _applied(state.configuration, state.desired, now, context)
 
 
 def _configure(command: commands.Configure, state: DeviceState, context: Context) -> Events:
@@ -137,10 +143,10 @@ def _configure(command: commands.Configure, state: DeviceState, context: Context
     if unchanged:
         return NOTHING
     version = state.configuration.version + 1
-    requested: Events = (
-        events.ConfigurationRequested(at=context.at, configuration=version, properties=command.properties),
-    )
-    return requested + _applied(_with_room(state, requested), context)
+    requested = events.ConfigurationRequested(at=context.at, configuration=version, properties=command.properties)
+    after = evolve(state, requested)
+    _require_room(after.reported, after.desired)
+    return (requested, *_applied(after.configuration, after.desired, after.reported, context))
 
 
 def _refuse_configuration(command: commands.RefuseConfiguration, state: DeviceState, context: Context) -> Events:
@@ -216,24 +222,21 @@ def _recommission(command: commands.Recommission, state: DeviceState, context: C
     return (events.DeviceRecommissioned(at=context.at, reason=command.reason),)
 
 
-def _applied(state: DeviceState, context: Context) -> Events:
+def _applied(configuration: Configuration, desired: Properties, reported: Properties, context: Context) -> Events:
     """The configuration has been applied, if it was pending and all that is desired is reported."""
-    if state.configuration.status != "pending" or not all(
-        name in state.reported and _equal(state.reported[name], value) for name, value in state.desired.items()
+    if configuration.status != "pending" or not all(
+        name in reported and _equal(reported[name], value) for name, value in desired.items()
     ):
         return NOTHING
-    return (events.ConfigurationApplied(at=context.at, configuration=state.configuration.version),)
+    return (events.ConfigurationApplied(at=context.at, configuration=configuration.version),)
 
 
-def _with_room(state: DeviceState, happened: Events) -> DeviceState:
-    """The state after what happened, if it still has room for all its properties, reported and desired."""
-    for event in happened:
-        state = evolve(state, event)
-    if len(state.reported.keys() | state.desired.keys()) > MAX_PROPERTIES:
+def _require_room(reported: Properties, desired: Properties) -> None:
+    """A device has only so many properties, reported and desired together."""
+    if len(reported) + len(desired) > MAX_PROPERTIES < len(reported.keys() | desired.keys()):
         raise Invalid(
             f"a device has at most {MAX_PROPERTIES} properties", type="too-many-properties", field="data.properties"
         )
-    return state
 
 
 def _equal(one: JsonValue, other: JsonValue) -> bool:
