@@ -1,12 +1,12 @@
-"""The events of one command, read from the log: they stand side by side, and the first carries the command's key."""
+"""What became of one command: its events stand side by side in the log, and the first carries the command's key."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
 from gateway.codec import command_key, follows, verdict_of
 from gateway.messages import RecordedEvent, Verdict
-from gateway.ports import LogReader
+from gateway.ports import LogReader, OutcomeSearch
 
 _FEW: Final = 8
 """Events that are read at a time: most commands cause one or two."""
@@ -40,3 +40,22 @@ async def verdict_behind(id: UUID, events_with: Callable[[UUID], Awaitable[list[
     if events and (key := command_key(events[0])) != id:
         events = await events_with(key)
     return verdict_of(events) if events else None
+
+
+async def verdicts_that_hold(outcomes: OutcomeSearch, command_id: str) -> Sequence[Verdict]:
+    """The verdicts on the commands that carry this id, but for those whose premise is not in the log.
+
+    Such a verdict was remembered before the events that it rests on, and nobody has been told of it yet.
+
+    Raises:
+        StoreUnavailable: the store is away.
+    """
+    verdicts = await outcomes.find_by_command_id(command_id)
+    return [verdict for verdict in verdicts if await _holds(verdict, outcomes)]
+
+
+async def _holds(verdict: Verdict, outcomes: OutcomeSearch) -> bool:
+    if verdict.outcome.premise is None:
+        return True
+    premise = await outcomes.find_by_event_id(verdict.outcome.premise)
+    return premise is not None and bool(premise.outcome.events)

@@ -11,6 +11,7 @@ from gateway.adapters.tinydb_cache import ReadCache
 from gateway.cli.asking import Answer
 from gateway.cli.read_side import ReadSide
 from gateway.codec import EventCodec
+from gateway.command_events import verdicts_that_hold
 from gateway.domain.outages import GATEWAY
 from gateway.errors import Invalid
 from gateway.intake import invalid
@@ -64,7 +65,7 @@ class LocalQuestions:
         return await self._traces.trace(query, _everything)
 
     async def _outcome(self, query: OutcomeOf) -> Result:
-        return outcome_result(await self._side.log.find_by_command_id(query.command_id), _everything)
+        return outcome_result(await verdicts_that_hold(self._side.log, query.command_id), _everything)
 
     async def _outages(self, _query: Outages) -> Result:
         # what is not in the log yet; the rest is in the history of the gateway

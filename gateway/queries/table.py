@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway.acks import verdict_body
+from gateway.command_events import verdicts_that_hold
 from gateway.messages import Verdict
 from gateway.ports import OutcomeSearch
 from gateway.queries.answers import Result
@@ -91,7 +92,7 @@ class Queries:
         return await self.history.diff(query)
 
     async def _outcome(self, query: OutcomeOf, asker: Asker) -> Result:
-        return outcome_result(await self.outcomes.find_by_command_id(query.command_id), asker.may_see)
+        return outcome_result(await verdicts_that_hold(self.outcomes, query.command_id), asker.may_see)
 
     async def _trace(self, query: Trace, asker: Asker) -> Result:
         if query.device is not None:

@@ -15,6 +15,7 @@ from gateway.adapters.indexed_store import IndexedOutcomes, IndexedStore
 from gateway.adapters.sqlite import open_database
 from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
+from gateway.command_events import verdicts_that_hold
 from gateway.ids import event_id
 from gateway.messages import NO_STREAM, ErrorDetail, EventRef, Outcome, Verdict
 from gateway.ports import EventStore, SearchableOutcomes
@@ -213,6 +214,18 @@ async def test_an_effect_counts_more_than_an_older_verdict_whose_premise_fell(me
         *[found.outcome for found in [await memory.outcomes.find_by_event_id(key_of("c1"))] if found is not None],
     ]
     assert [outcome.code for outcome in told] == [201, 201, 201]
+
+
+async def test_a_verdict_is_told_once_its_premise_is_in_the_log(memory: Memory) -> None:
+    verdict = refused("c2")
+    resting = replace(verdict, outcome=replace(verdict.outcome, premise=key_of("c1")))
+    await memory.outcomes.remember([resting])
+    assert await verdicts_that_hold(memory.outcomes, "c2") == []
+    # a premise that was refused itself is none
+    await memory.outcomes.remember([refused("c1")])
+    assert await verdicts_that_hold(memory.outcomes, "c2") == []
+    await memory.store.append("device-pump-7", NO_STREAM, events_of_command("c1"))
+    assert await verdicts_that_hold(memory.outcomes, "c2") == [resting]
 
 
 async def test_an_event_that_no_command_caused_leads_to_no_verdict(memory: Memory) -> None:
