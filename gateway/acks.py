@@ -1,19 +1,12 @@
 """An answer becomes an acknowledgement: its topic, its JSON and its MQTT properties. Pure."""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import orjson
 
+from gateway.codes import status_of
 from gateway.messages import Answer, ErrorDetail, EventRef, MessageProperties, Outcome, ReplyTo, Request, Verdict
-
-_ACCEPTED: Final = frozenset({200, 201, 204})
-_DEFERRED: Final = frozenset({202, 408, 429, 500, 503})
-
-
-def status_of(code: int) -> str:
-    """The word for a code: accepted, deferred (transient, or not settled yet) or rejected."""
-    return "accepted" if code in _ACCEPTED else "deferred" if code in _DEFERRED else "rejected"
 
 
 def acknowledgement(

@@ -3,12 +3,13 @@
 from typing import Any
 
 from gateway import __version__
+from gateway.codes import CODES
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Command
 
 
 def gateway_info(catalogue: Catalogue, gateway: str) -> dict[str, Any]:
-    """What this gateway is and which commands it takes, each with its JSON Schema."""
+    """What this gateway is, which commands it takes, each with its JSON Schema, and what its answers mean."""
     return {
         "gateway": gateway,
         "version": __version__,
@@ -18,6 +19,7 @@ def gateway_info(catalogue: Catalogue, gateway: str) -> dict[str, Any]:
             for command in decider.commands
             if command.issuers
         },
+        "codes": {str(code): meaning._asdict() for code, meaning in CODES.items()},
         "events": {decider.category: [event.__name__ for event in decider.events] for decider in catalogue},
     }
 

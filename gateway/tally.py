@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import structlog
 
-from gateway.acks import status_of
+from gateway.codes import status_of
 from gateway.log_limits import RefusalLog
 from gateway.messages import Answer, Request
 

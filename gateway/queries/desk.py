@@ -19,7 +19,8 @@ import structlog
 from pydantic import ValidationError
 
 from gateway.access import Access
-from gateway.acks import error_body, reply_properties, status_of
+from gateway.acks import error_body, reply_properties
+from gateway.codes import status_of
 from gateway.errors import (
     BadEnvelope,
     Deferral,

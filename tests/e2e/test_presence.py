@@ -35,6 +35,7 @@ async def test_the_info_names_every_command_with_its_schema(tech: Technician) ->
     assert "record-outage" not in info["commands"]  # nobody may send it
     assert info["commands"]["register"]["schema"]["required"] == ["model"]
     assert info["gateway"] == "gw1"
+    assert info["codes"]["429"] == {"status": "deferred", "meaning": "this actor sends too fast", "send_again": True}
 
 
 async def test_health_counts_what_is_accepted_and_refused(tech: Technician, online: str) -> None:

@@ -4,8 +4,9 @@ from uuid import UUID
 import orjson
 import pytest
 
-from gateway.acks import acknowledgement, status_of
+from gateway.acks import acknowledgement
 from gateway.batch import refused
+from gateway.codes import status_of
 from gateway.errors import Invalid, TooFast
 from gateway.messages import Answer, EventRef, Outcome
 from tests.support.requests import NOW, REQUEST
