@@ -4,11 +4,13 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import orjson
 import structlog
 
+from gateway.errors import PublishRefused
 from gateway.messages import MessageProperties
 from gateway.ports import Clock, Publisher
 from gateway.topics import Topics
@@ -46,6 +48,7 @@ class Health:
         self._info = orjson.dumps(info)
         self._started = clock.now()
         self._connected = asyncio.Event()
+        self._refused: set[str] = set()
 
     def will(self, epoch: int) -> tuple[str, bytes]:
         """The message that the broker publishes when this connection dies."""
@@ -54,6 +57,7 @@ class Health:
     def connected(self, epoch: int, *, session_lost: bool) -> None:
         """Tell everybody that the gateway is there, and of what may have got lost."""
         self._counters["connections"] += 1
+        self._refused.clear()
         if session_lost:
             # the broker had forgotten us: whatever it held for us is gone
             self._counters["sessions_lost"] += 1
@@ -87,7 +91,16 @@ class Health:
         return orjson.dumps(body, option=orjson.OPT_UTC_Z)
 
     def _publish(self, topic: str, payload: bytes) -> "asyncio.Future[None]":
-        return self._publisher.publish(topic, payload, retain=True, properties=_JSON)
+        published = self._publisher.publish(topic, payload, retain=True, properties=_JSON)
+        published.add_done_callback(partial(self._published, topic))
+        return published
+
+    def _published(self, topic: str, published: "asyncio.Future[None]") -> None:
+        error = None if published.cancelled() else published.exception()
+        # once for each connection: it is tried again all the time
+        if isinstance(error, PublishRefused) and topic not in self._refused:
+            self._refused.add(topic)
+            log.warning("figures_refused_by_broker", topic=topic, reason=str(error))
 
 
 def status(state: str, epoch: int, since: datetime) -> bytes:

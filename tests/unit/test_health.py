@@ -3,14 +3,16 @@ from collections import Counter
 
 import orjson
 import pytest
+from structlog.testing import capture_logs
 
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.device import DEVICE
+from gateway.errors import PublishRefused
 from gateway.health import Health
 from gateway.schema import gateway_info
 from gateway.topics import Topics
 from tests.support.fixed_clock import FixedClock
-from tests.support.recording_publisher import RecordingPublisher
+from tests.support.recording_publisher import RecordingPublisher, fail
 from tests.support.requests import NOW
 
 TOPICS = Topics("edge/gw1")
@@ -79,3 +81,22 @@ async def test_health_is_published_while_there_is_a_connection(health: Health, p
     health.lost()
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_what_the_broker_refuses_is_told_once_for_each_connection(
+    health: Health, publisher: RecordingPublisher
+) -> None:
+    publisher.confirms = False
+    with capture_logs() as lines:
+        for epoch in (1, 2):
+            health.connected(epoch, session_lost=False)
+            await asyncio.gather(health.leave(epoch), *_refused(publisher), return_exceptions=True)
+    told = [line["topic"] for line in lines if line["event"] == "figures_refused_by_broker"]
+    assert told == [TOPICS.status, TOPICS.info] * 2
+
+
+def _refused(publisher: RecordingPublisher) -> list[asyncio.Future[None]]:
+    futures = [one.future for one in publisher.published if not one.future.done()]
+    for future in futures:
+        fail(future, PublishRefused("Not authorized"))
+    return futures
