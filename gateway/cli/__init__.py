@@ -33,6 +33,7 @@ from gateway.cli import (
     state,
     trace,
     verify,
+    watch,
 )
 from gateway.cli.exit_status import Exit, exit_status
 from gateway.cli.output import note
@@ -66,6 +67,7 @@ SUBCOMMANDS: Final[Mapping[str, Subcommand]] = {
     "state": state,
     "diff": diff,
     "alarms": alarms,
+    "watch": watch,
     "outcome": outcome,
     "trace": trace,
     "outages": outages,

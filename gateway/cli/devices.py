@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SUMMARY: Final = "list the devices"
 
-_HEADING: Final = ("id", "model", "status", "revision", "alarms", "last seen")
+HEADING: Final = ("id", "model", "status", "revision", "alarms", "last seen")
 
 
 def add_options(parser: ArgumentParser) -> None:
@@ -37,7 +37,7 @@ async def _show(questions: "Questions", options: Namespace) -> Exit:
         for document in documents:
             print_json(document)
     else:
-        (print_csv if options.csv else print_table)(_HEADING, map(row, documents))
+        (print_csv if options.csv else print_table)(HEADING, map(row, documents))
     return Exit.OK
 
 

@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
@@ -32,10 +32,16 @@ def print_fields(fields: Fields) -> None:
 
 def print_table(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Aligned columns; the cells are made safe for a terminal."""
+    for line in table_lines(heading, rows):
+        print(line)
+
+
+def table_lines(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """The lines of :func:`print_table`."""
     lines = [[escaped(cell) for cell in row] for row in (heading, *rows) if row]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
 
 
 def print_csv(heading: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
