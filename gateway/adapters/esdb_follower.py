@@ -62,6 +62,7 @@ class EsdbFollower:
             self._recent.skip_to(self._position)
         subscription, understand = await self._connection.open_subscription(self._subscribe)
         self._found()
+        self._recent.fed = True
         try:
             while True:
                 async with asyncio.timeout(self._silence):
@@ -75,6 +76,7 @@ class EsdbFollower:
         except Exception as error:
             raise understand(error) from error
         finally:
+            self._recent.fed = False
             await subscription.stop()
 
     async def _head(self, client: Any) -> int:  # noqa: ANN401 - the client has no common type

@@ -22,6 +22,9 @@ from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
 IDENTITY: Final = "log-identity"
 _REMEMBERED_HEADS: Final = 16_384
 
+_SEEN_WITHIN: Final = 0.1
+"""Seconds in which the follower is expected to show what was just written; else it is read."""
+
 
 class EventStoreDBLog:
     """An event store in EventStoreDB or KurrentDB; see :class:`~gateway.ports.EventStore`.
@@ -180,6 +183,8 @@ class EventStoreDBLog:
             self._remember(stream, expected + 1)
             return Appended((position,), times[0])
         # the client tells the last position only, and the time not at all where these events stood there before
+        if is_new and (seen := await self._seen(stream, expected, events, position)) is not None:
+            return seen
         found = await self._found_at(stream, expected, events)
         if found is None:
             raise StoreUnavailable(f"{stream} was written, but does not show it yet")
@@ -211,13 +216,29 @@ class EventStoreDBLog:
             return None
         if [event.metadata for event in stand] != [event.metadata for event in events]:
             raise WrongExpectedRevision(stream, expected, stand[-1].revision)
-        return Appended(tuple(event.position for event in stand), stand[-1].recorded_at)
+        return _as_appended(stand)
+
+    async def _seen(self, stream: str, expected: int, events: Sequence[NewEvent], position: int) -> Appended | None:
+        """The answer to an append that ends at this position, from what is followed; ``None`` if it does not show it.
+
+        Reading the events would cost as much as writing them, and they are on their way all the same.
+        """
+        seen = await self._recent.up_to(position, len(events), _SEEN_WITHIN)
+        places = [(stream, expected + number, event.id, event.metadata) for number, event in enumerate(events, 1)]
+        if [(event.stream, event.revision, event.id, event.metadata) for event in seen] != places:
+            return None
+        self._remember(stream, seen[-1].revision)
+        return _as_appended(seen)
 
     def _remember(self, stream: str, revision: int) -> None:
         self._heads[stream] = revision
         self._heads.move_to_end(stream)
         if len(self._heads) > _REMEMBERED_HEADS:
             self._heads.popitem(last=False)
+
+
+def _as_appended(events: Sequence[RecordedEvent]) -> Appended:
+    return Appended(tuple(event.position for event in events), events[-1].recorded_at)
 
 
 @asynccontextmanager

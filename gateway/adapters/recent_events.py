@@ -3,6 +3,7 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, Protocol
@@ -43,11 +44,13 @@ class RecentEvents:
 
     Attributes:
         head: position of the last event.
+        fed: whether newer ones are put here as they come.
         grown: set when there is a newer one; then another takes its place.
     """
 
     def __init__(self, head: int, limits: RecentLimits) -> None:
         self.head = head
+        self.fed = False
         self.grown = asyncio.Event()
         self._limits = limits
         self._page = PAGE
@@ -84,6 +87,15 @@ class RecentEvents:
             return None
         start = bisect_right(self._events, position, key=_position)
         return self._events[start : start + limit]
+
+    async def up_to(self, position: int, count: int, patience: float) -> Sequence[RecordedEvent]:
+        """The last ``count`` events up to a position of the log, once they are here; fewer after so many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while self.fed and self.head < position:
+                    await self.grown.wait()
+        end = bisect_right(self._events, position, key=_position)
+        return self._events[max(end - count, 0) : end]
 
     async def follow(self, after: int, read: Read) -> AsyncGenerator[Sequence[RecordedEvent], None]:
         """Every event over a position, in order, for ever; ``read`` gives what is not in memory any more."""

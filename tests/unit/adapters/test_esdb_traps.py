@@ -233,6 +233,33 @@ async def test_an_append_whose_answer_was_lost_is_found_by_the_same_call_again(k
         assert len(stand) == 3
 
 
+async def test_events_appended_together_are_not_read_again_where_they_are_followed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as bench:
+        await bench.until(lambda: bench.follower.connected)
+        await bench.log.append("device-a", NO_STREAM, new_events(1))
+        assert len(await bench.log.read_stream("device-a")) == 1
+        monkeypatch.setattr(bench.log, "read_stream", None)
+        events = new_events(3)
+        appended = await bench.log.append("device-a", 0, events)
+        monkeypatch.undo()
+        stand = await bench.log.read_stream("device-a", after=0)
+        assert [event.id for event in stand] == [event.id for event in events]
+        assert [event.position for event in stand] == list(appended.positions)
+        assert {event.recorded_at for event in stand} == {appended.recorded_at}
+
+
+async def test_events_appended_together_are_read_again_where_what_is_followed_does_not_show_them() -> None:
+    async with running() as bench:
+        await bench.until(lambda: bench.follower.connected)
+        await bench.log.append("device-a", NO_STREAM, new_events(2))
+        bench.server.faults.set("stall_subscription")
+        appended = await bench.log.append("device-a", 1, new_events(3))
+        stand = await bench.log.read_stream("device-a", after=1)
+        assert [event.position for event in stand] == list(appended.positions)
+
+
 async def test_a_repeated_append_is_answered_with_the_time_of_the_first() -> None:
     events = new_events(1)
     async with running() as bench:
