@@ -10,7 +10,7 @@
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -18,6 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 import structlog
 
 from gateway.adapters import esdb_client
+from gateway.adapters.esdb_appends import AppendCall
 from gateway.adapters.esdb_options import EsdbOptions
 from gateway.errors import SettingsError, StoreUnavailable
 
@@ -53,6 +54,7 @@ class EsdbConnection:
         self._slots = asyncio.Semaphore(options.in_flight)
         self._opening = asyncio.Lock()
         self._client: Any = None
+        self._appends: AppendCall | None = None
         self._closing: set[asyncio.Task[None]] = set()
         try:
             self._make_client()
@@ -86,6 +88,28 @@ class EsdbConnection:
                 raise ValueError(f"the store refuses the request: {error!r}") from error
             except (*_THEIR_FAULT, AttributeError) as error:
                 raise self._unavailable(client, error) from error
+
+    async def append(self, name: str, revision: Any, events: Sequence[Any]) -> int:  # noqa: ANN401 - the client has no common type
+        """Append to a stream as the client does; position of the last event.
+
+        Raises:
+            WrongCurrentVersion, StreamIsDeleted, StoreUnavailable, ValueError: as :meth:`call` does.
+        """
+
+        async def together(client: Any) -> int | None:  # noqa: ANN401 - as above
+            call = self._appends
+            if call is None or call.has_ended or call.connection is not client._connection:  # noqa: SLF001 - as above
+                call = self._appends = AppendCall(client)
+            return await call.append(name, revision, events, self.deadline)
+
+        async def alone(client: Any) -> int:  # noqa: ANN401 - as above
+            position: int = await client.append_to_stream(
+                name, current_version=revision, events=events, timeout=self.deadline
+            )
+            return position
+
+        position = await self.call(together)
+        return position if position is not None else await self.call(alone)
 
     async def read(self, operation: Callable[[Any], Awaitable[T]]) -> T:
         """Read something with the client, and be sure that it was not cut short.

@@ -161,20 +161,14 @@ class EventStoreDBLog:
     ) -> Appended:
         if not events:
             raise ValueError("an append needs at least one event")
-        # a list: the client tries again by itself, and an iterator would then be at its end
+        # a list: it may be tried again, and an iterator would then be at its end
         records = [to_store(event, at) for event, at in zip(events, times, strict=True)]
         revision = expected if expected != NO_STREAM else esdb_client.StreamState.NO_STREAM
         name = self._names.in_store(stream)
 
-        async def write(client: Any) -> int:  # noqa: ANN401 - the client has no common type
-            position: int = await client.append_to_stream(
-                name, current_version=revision, events=records, timeout=self._connection.deadline
-            )
-            return position
-
         is_new = self._heads.pop(stream, None) == expected
         try:
-            position = await self._connection.call(write)
+            position = await self._connection.append(name, revision, records)
         except esdb_client.WrongCurrentVersion:
             return await self._conflict(stream, expected, events)
         except esdb_client.StreamIsDeleted as error:

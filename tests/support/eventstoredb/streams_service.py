@@ -3,6 +3,7 @@
 They read and write on the context: a generator that gRPC abandons would be closed only some time later.
 """
 
+import asyncio
 import logging
 import math
 from collections.abc import AsyncIterator, Callable
@@ -35,20 +36,11 @@ class StreamsService(streams_pb2_grpc.StreamsServicer):
         async with answering(context):
             headers = dict(context.invocation_metadata())
             caller = Caller(headers, context.peer(), may_write=self._may_write(headers))
-            batches: dict[bytes, tuple[Any, list[Any]]] = {}
-            while (request := await context.read()) is not grpc.aio.EOF:
-                key = request.correlation_id.SerializeToString()
-                if request.HasField("options"):
-                    batches[key] = (request.options, [])
-                if key not in batches:
-                    continue
-                options, messages = batches[key]
-                messages.extend(request.proposed_messages)
-                if request.is_final:
-                    del batches[key]
-                    response = await answer_batch(self._node, options, messages, caller)
-                    response.correlation_id.CopyFrom(request.correlation_id)
-                    await context.write(response)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    await self._take_batches(context, caller, group)
+            except BaseExceptionGroup as errors:
+                raise errors.exceptions[0] from None
 
     async def Append(self, _requests: Any, context: Any) -> streams_pb2.AppendResp:  # noqa: N802 - see above
         """Append once; first come the options, then the events."""
@@ -90,6 +82,29 @@ class StreamsService(streams_pb2_grpc.StreamsServicer):
                 await Subscription(self._node, options).run(context.write)
             else:
                 await read(self._node, options, context.write)
+
+    async def _take_batches(self, context: Any, caller: Caller, group: asyncio.TaskGroup) -> None:
+        batches: dict[bytes, tuple[Any, list[Any]]] = {}
+        writing = asyncio.Lock()
+
+        async def answer(options: Any, messages: list[Any], id: Any) -> None:
+            response = await answer_batch(self._node, options, messages, caller)
+            response.correlation_id.CopyFrom(id)
+            async with writing:
+                await context.write(response)
+
+        while (request := await context.read()) is not grpc.aio.EOF:
+            key = request.correlation_id.SerializeToString()
+            if request.HasField("options"):
+                batches[key] = (request.options, [])
+            if key not in batches:
+                continue
+            options, messages = batches[key]
+            messages.extend(request.proposed_messages)
+            if request.is_final:
+                del batches[key]
+                # one that takes its time keeps no other waiting
+                group.create_task(answer(options, messages, request.correlation_id))
 
     def _may_write(self, headers: dict[str, str | bytes]) -> bool:
         try:

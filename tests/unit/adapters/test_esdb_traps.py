@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from gateway.adapters import eventstoredb
+from gateway.adapters.esdb_appends import AppendCall
 from gateway.adapters.esdb_connection import EsdbConnection
 from gateway.adapters.esdb_follower import EsdbFollower
 from gateway.adapters.esdb_options import EsdbOptions
@@ -266,6 +267,47 @@ async def test_a_repeated_append_is_answered_with_the_time_of_the_first() -> Non
         first = await bench.log.append("device-a", NO_STREAM, events)
         async with open_eventstoredb(EsdbOptions(bench.server.url, ("device",))) as (other, _):
             assert await other.append("device-a", NO_STREAM, events) == first
+
+
+async def test_appends_share_a_call_of_which_a_slow_one_keeps_no_other_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun = 0
+    begin = AppendCall.__init__
+
+    def counted(*arguments: Any) -> None:
+        nonlocal begun
+        begun += 1
+        begin(*arguments)
+
+    monkeypatch.setattr(AppendCall, "__init__", counted)
+    async with running() as bench:
+        bench.server.faults.set("delay_before_commit", stream="device-slow", seconds=1.5)
+        slow = asyncio.create_task(bench.log.append("device-slow", NO_STREAM, new_events(1)))
+        for number in range(20):
+            await bench.log.append("device-a", number - 1, new_events(1))
+        assert not slow.done()
+        await slow
+    assert begun == 1
+
+
+async def test_appends_whose_call_ends_under_them_take_effect_once() -> None:
+    async with running() as bench:
+        for kind in ("unavailable_before_commit", "commit_then_unavailable"):
+            bench.server.faults.set(kind, count=1)
+            streams = [f"device-{kind}-{number}" for number in range(10)]
+            await asyncio.gather(*(bench.log.append(stream, NO_STREAM, new_events(1)) for stream in streams))
+            assert [len(await bench.log.read_stream(stream)) for stream in streams] == [1] * 10
+
+
+async def test_an_append_that_is_given_up_leaves_the_others_of_its_call_alone() -> None:
+    async with running() as bench:
+        bench.server.faults.set("commit_then_hang", stream="device-slow")
+        bench.server.faults.set("delay_before_commit", stream="device-a", seconds=0.2)
+        given_up = asyncio.create_task(bench.log.append("device-slow", NO_STREAM, new_events(1)))
+        other = asyncio.create_task(bench.log.append("device-a", NO_STREAM, new_events(1)))
+        await bench.until(lambda: bool(bench.server.log.stream("device-slow")))
+        given_up.cancel()
+        await other
+        assert len(await bench.log.read_stream("device-a")) == 1
 
 
 async def test_a_dead_connection_is_noticed() -> None:
