@@ -16,11 +16,15 @@ from gateway.adapters.esdb_connection import EsdbConnection, uncut
 from gateway.adapters.esdb_records import StreamNames, from_store
 from gateway.adapters.recent_events import RecentEvents
 from gateway.errors import StoreUnavailable
+from gateway.messages import RecordedEvent
 
 log = structlog.get_logger()
 
 SHORTEST_PAUSE: Final = 0.1
 LONGEST_PAUSE: Final = 10.0
+
+TOGETHER: Final = 0.005
+"""Seconds between two times that events are handed over, of which each wakes all who follow; the first are at once."""
 
 
 class EsdbFollower:
@@ -39,6 +43,9 @@ class EsdbFollower:
         self._silence = silence
         self._position: int | None = None
         self._told = ""
+        self._arrived: list[RecordedEvent] = []
+        self._handed_over = 0.0
+        self._handing_over: asyncio.TimerHandle | None = None
 
     async def run(self) -> None:
         """Follow for ever."""
@@ -100,9 +107,25 @@ class EsdbFollower:
         position: int = item.commit_position
         is_ours = not isinstance(item, esdb_client.Checkpoint) and self._names.is_ours(item.stream_name)
         # after a new subscription the server may repeat what it sent before
-        if is_ours and position > self._recent.head:
-            self._recent.add([from_store(item, self._names)], after=self._recent.head)
+        newest = self._arrived[-1].position if self._arrived else self._recent.head
+        if is_ours and position > newest:
+            self._arrived.append(from_store(item, self._names))
+            self._hand_over_soon()
         self._position = max(position, self._position or 0)
+
+    def _hand_over_soon(self) -> None:
+        if self._handing_over is None:
+            loop = asyncio.get_running_loop()
+            due = self._handed_over + TOGETHER
+            if loop.time() >= due:
+                self._hand_over()
+            else:
+                self._handing_over = loop.call_at(due, self._hand_over)
+
+    def _hand_over(self) -> None:
+        self._handing_over, self._handed_over = None, asyncio.get_running_loop().time()
+        self._recent.add(self._arrived, after=self._recent.head)
+        self._arrived = []
 
     def _found(self) -> None:
         if not self.connected:

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters import eventstoredb
+from gateway.adapters import esdb_follower, eventstoredb
 from gateway.adapters.esdb_appends import AppendCall
 from gateway.adapters.esdb_connection import EsdbConnection
 from gateway.adapters.esdb_follower import EsdbFollower
@@ -123,6 +123,22 @@ async def test_a_subscription_that_is_aborted_or_repeats_an_event_loses_and_doub
         assert [event.id for event in await reading] == [event.id for event in events]
         # and whoever comes later, and is given all of it at once
         assert [event.id for event in await bench.read(12)] == [event.id for event in events]
+
+
+async def test_events_in_quick_succession_are_handed_over_together_but_the_first_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(esdb_follower, "TOGETHER", 2.0)
+    async with running() as bench:
+        await bench.until(lambda: bench.follower.connected)
+        async with aclosing(bench.log.subscribe(after=0)) as pages:
+            async with asyncio.timeout(1.5):
+                first = asyncio.create_task(anext(pages))
+                await bench.log.append("device-a", NO_STREAM, new_events(1))
+                assert len(await first) == 1
+            for number in range(5):
+                await bench.log.append("device-b", number - 1, new_events(1))
+            assert len(await anext(pages)) == 5
 
 
 async def test_a_subscription_that_falls_silent_is_begun_anew() -> None:
