@@ -60,8 +60,8 @@ class AppendCall:
         position: int = self._streams._convert_batch_append_resp(response, name, revision)  # noqa: SLF001 - as above
         return position
 
-    async def stop(self) -> None:
-        """End it; the connection does so before it is closed."""
+    async def stop(self, **_how: object) -> None:
+        """End it at once; the connection does so before it is closed, and each library has wishes of its own."""
         self._call.cancel()
         await asyncio.wait([self._reading])
 
