@@ -31,6 +31,9 @@ _FRAME: Final = 9
 """Bytes of a PUBLISH packet besides topic, properties and payload, at most."""
 
 _FAILURE: Final = 0x80
+_IN_DOUBT: Final = 20
+"""PUBACKs of which it is not known, when a connection ends, whether the broker has read them."""
+
 
 R = TypeVar("R")
 
@@ -96,6 +99,7 @@ class Connection:
         self._on_delivery = on_delivery
         self._on_live = on_live
         self._unacknowledged: deque[MqttDelivery] = deque()
+        self._told: deque[MqttDelivery] = deque(maxlen=_IN_DOUBT)
         self._in_flight: dict[int, _Outgoing] = {}
         self._queued: deque[_Outgoing] = deque()
         self._wire = Wire(client, self._take_publish, self._take_puback)
@@ -160,7 +164,9 @@ class Connection:
         if not self.live and self._owed.debtor is self:
             self._owed.add(delivery.packet_id, delivery)
         while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
-            self._wire.put(pack_puback(self._unacknowledged.popleft().packet_id))
+            acknowledged = self._unacknowledged.popleft()
+            self._told.append(acknowledged)
+            self._wire.put(pack_puback(acknowledged.packet_id))
 
     def end(self) -> None:
         """Let go of the connection, however far it has come, and of whatever was on its way."""
@@ -178,9 +184,11 @@ class Connection:
             _fail(message.future, lost)
         self._in_flight.clear()
         self._queued.clear()
-        for delivery in self._unacknowledged:
+        # what was acknowledged last may not have reached a broker that was hanging up
+        for delivery in (*self._told, *self._unacknowledged):
             if delivery.is_settled:
                 self._owed.add(delivery.packet_id, delivery)
+        self._told.clear()
         self._unacknowledged.clear()
         self._wire.close()
         self._idle.set()
