@@ -81,3 +81,20 @@ async def test_what_is_settled_when_it_has_come_again_already_is_not_owed(broker
             if number == 1:
                 deliveries[0].acknowledge()
             peer.reset()
+
+
+async def test_what_was_acknowledged_to_a_broker_that_had_hung_up_is_not_handled_anew(broker: ScriptedBroker) -> None:
+    async with running_link(broker.port) as log:
+        peer = await broker.connection()
+        await peer.greet()
+        peer.deliver(5, "cmd/a", b"one")
+        [delivery] = await log.until_delivered(1)
+        peer.reset()
+        # the link does not know of it yet
+        delivery.acknowledge()
+        await log.until_lost()
+        again = await broker.connection()
+        await again.greet(session=True)
+        again.deliver(5, "cmd/a", b"one", dup=True)
+        assert (await again.next(Kind.PUBACK)).packet_id == 5
+        assert len(log.deliveries) == 1
