@@ -1,12 +1,12 @@
 """An answer becomes an acknowledgement: its topic, its JSON and its MQTT properties. Pure."""
 
-from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from gateway.codes import status_of
 from gateway.messages import Answer, ErrorDetail, EventRef, MessageProperties, Outcome, ReplyTo, Request, Verdict
+from gateway.records import replace
 
 
 def acknowledgement(

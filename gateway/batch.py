@@ -1,7 +1,7 @@
 """A batch of commands for one device is decided in order, each on the state that the one before it leaves. Pure."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -24,6 +24,7 @@ from gateway.messages import (
     Request,
     Verdict,
 )
+from gateway.records import replace
 
 UNCHANGED: Final = 204
 
