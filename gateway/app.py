@@ -132,14 +132,15 @@ class Gateway:
         store = storage.store
         topics = Topics(settings.root)
         codec = EventCodec(catalogue)
-        self._projector = Projector(store, Projection(cache, catalogue, codec, custom=custom), self._clock)
+        projection = Projection(cache, catalogue, codec, custom=custom)
+        self._projector = Projector(store, projection, self._clock)
         discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
         announced = settings.homeassistant.enabled
         filters = [topics.commands, topics.queries, *([discovery.birth_topic] if announced else [])]
         self._link = Link(link_options(settings.mqtt, found.client_id), filters)
         self._retained = Retained(
             self._link,
-            cache,
+            projection,
             catalogue,
             topics,
             ready=self._projector.caught_up,

@@ -5,6 +5,8 @@ One event name for each occurrence, fields instead of sentences. What the librar
 
 import logging
 import sys
+from collections.abc import Sequence
+from contextvars import ContextVar
 from typing import Any, Final, TextIO
 
 import orjson
@@ -12,8 +14,12 @@ import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from gateway.journal import Journal, is_journal
+from gateway.messages import Request
 
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+_CONCERNED: Final[ContextVar[Sequence[Request]]] = ContextVar("commands that are worked on", default=())
 
 
 def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
@@ -28,7 +34,7 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
     set_level(level)
     shared: list[Processor] = [
         _LEAST,
-        structlog.contextvars.merge_contextvars,
+        with_commands,
         structlog.processors.add_log_level,
     ]
     render: list[Processor]
@@ -52,6 +58,26 @@ def configure(level: str, style: str, stream: TextIO = sys.stderr) -> None:
     root.handlers = [_FromLibraries()]
     root.setLevel(logging.WARNING)
     logging.captureWarnings(capture=True)
+
+
+def is_told(level: str) -> bool:
+    """Whether lines of this level are told; whoever writes one for each command asks first."""
+    return LEVELS[level] >= _LEAST.level
+
+
+def concerning(requests: Sequence[Request]) -> None:
+    """What this task logs from now on concerns these commands, all of one device."""
+    # hardly any of them is ever logged of, so they are not put into words before
+    _CONCERNED.set(requests)
+
+
+def with_commands(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say in an event which commands it concerns; see :func:`concerning`."""
+    if requests := _CONCERNED.get():
+        first, ids = requests[0], [request.command_id for request in requests]
+        told: EventDict = {"device": first.device, "actor": first.actor, "command_id": ids[0] if len(ids) == 1 else ids}
+        return {**told, **event}
+    return event
 
 
 def set_level(level: str) -> None:

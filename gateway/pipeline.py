@@ -35,8 +35,10 @@ from gateway.handler import Handler
 from gateway.intake import Intake
 from gateway.lanes import Lanes
 from gateway.latency import Observe, Step, unobserved
+from gateway.log import concerning
 from gateway.messages import Answer, MessageProperties, Outcome, ParkedEntry, Request, WaitFor
 from gateway.parking import ParkedDelivery, Parking
+from gateway.patience import Patience
 from gateway.ports import Clock, Delivery, Publisher
 from gateway.rate import RateLimit
 from gateway.tally import Tally
@@ -88,6 +90,7 @@ class Pipeline:
         # None only wakes a lane up: something is parked for its device
         self._lanes: Lanes[_Item | None] = Lanes(group, self._work, parts.batch)
         self._connected = False
+        self._patience = Patience()
         self._tally = Tally(counters, parts.clock.monotonic)
         self._stopped = False
         self._drained = asyncio.Event()
@@ -209,11 +212,7 @@ class Pipeline:
         """4. A batch of one device becomes answers: the one place where a fault of ours is caught."""
         requests = [item.request for item in items]
         # each lane is a task, so this binding is its own
-        structlog.contextvars.bind_contextvars(
-            device=requests[0].device,
-            actor=requests[0].actor,
-            command_id=requests[0].command_id if len(requests) == 1 else [request.command_id for request in requests],
-        )
+        concerning(requests)
         try:
             answers = await self._handle(items)
         except StorageFull as error:
@@ -264,7 +263,7 @@ class Pipeline:
             remaining = max(deadline - parts.clock.monotonic(), 0)
             try:
                 # whatever is cut off here is found out by the next attempt, or when it comes out of the inbox
-                async with asyncio.timeout(remaining):
+                with self._patience.until(asyncio.get_running_loop().time() + remaining):
                     answers = await parts.handler.handle(requests)
             except TimeoutError:
                 raise StoreUnavailable(reason) from None

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from gateway.codec import EventCodec, StateCodec
 from gateway.custom_projection import CustomProjection, CustomProjections, Failure
-from gateway.domain.catalogue import Catalogue
+from gateway.domain.catalogue import Catalogue, stream_of
 from gateway.domain.decider import Decider, Document
 from gateway.messages import Mark, RecordedEvent
 from gateway.ports import ReadModel
@@ -91,6 +91,15 @@ class Projection:
         if events:
             self.cache.advance(events[-1].position, Mark.of(events[-1]))
         return [(fold.decider, fold.device) for fold in folds.values()]
+
+    def state(self, decider: Decider[Any], device: str, document: Document) -> Any:  # noqa: ANN401 - the decider's own state type
+        """The state that this document of the cache was made of.
+
+        Raises:
+            ValidationError: it cannot be read back.
+        """
+        state = self._states.get(stream_of(decider, device))
+        return self._read(decider, document)[0] if state is None else state
 
     def is_readable(self) -> bool:
         """Whether every document can be read back as a state: somebody or something may have been at the file."""

@@ -1,19 +1,19 @@
 """Retained state, configuration, discovery: what the broker keeps comes from the read cache, again when in doubt."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import orjson
 import structlog
 
-from gateway.codec import StateCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Document
 from gateway.errors import PublishRefused
 from gateway.messages import MessageProperties
-from gateway.ports import Publisher, ReadModel
-from gateway.projection import Touched
+from gateway.ports import Publisher
+from gateway.projection import Projection, Touched
 from gateway.topics import Topics
 
 log = structlog.get_logger()
@@ -42,7 +42,7 @@ class Retained:
     def __init__(  # noqa: PLR0913 - each is one thing that it stands between
         self,
         publisher: Publisher,
-        cache: ReadModel,
+        projection: Projection,
         catalogue: Catalogue,
         topics: Topics,
         *,
@@ -51,7 +51,8 @@ class Retained:
     ) -> None:
         self.ready = ready
         self._publisher = publisher
-        self._cache = cache
+        self._projection = projection
+        self._cache = projection.cache
         self._catalogue = catalogue
         self._topics = topics
         self._announce = announce
@@ -125,7 +126,7 @@ class Retained:
         if document is None:
             self._free.release()
             return
-        state = StateCodec.of(decider).from_document(document)
+        state = self._projection.state(decider, device, document)
         gone = decider.is_retired(state)
         encoded = self._cache.encoded(decider.collection, device) or _GONE
         # first: whoever finds a device by it looks at the state then, and must not look at one that is gone
@@ -135,10 +136,11 @@ class Retained:
         if desired is not None:
             payload = orjson.dumps(desired) if desired and not gone else _GONE
             sent["config"] = self._publish(self._topics.config(device), payload)
-        settled = asyncio.gather(*sent.values(), return_exceptions=True)
-        settled.add_done_callback(
-            lambda done: self._sent(device, zip(sent, done.result(), strict=True) if not done.cancelled() else ())
-        )
+        for kind, message in sent.items():
+            message.add_done_callback(partial(self._look, kind, device))
+        # the broker takes them in their order
+        *_, last = sent.values()
+        last.add_done_callback(lambda _: self._free.release())
 
     def _announcement(self, decider: Decider[Any], document: Document) -> "dict[str, asyncio.Future[None]]":
         message = self._announce(decider, document) if self._announce is not None else None
@@ -153,11 +155,10 @@ class Retained:
     def _publish(self, topic: str, payload: bytes) -> "asyncio.Future[None]":
         return self._publisher.publish(topic, payload, retain=True, properties=_JSON)
 
-    def _sent(self, device: str, results: Iterable[tuple[str, BaseException | None]]) -> None:
-        self._free.release()
-        for kind, result in results:
-            # what a lost connection swallowed comes again with the next one, like everything else
-            if isinstance(result, PublishRefused) and kind not in self._refused:
-                # told once a connection: an ACL that denies it for one device denies it for many
-                self._refused.add(kind)
-                log.warning("retained_refused_by_broker", kind=kind, device=device, reason=str(result))
+    def _look(self, kind: str, device: str, message: "asyncio.Future[None]") -> None:
+        # what a lost connection swallowed comes again with the next one, like everything else
+        error = None if message.cancelled() else message.exception()
+        if isinstance(error, PublishRefused) and kind not in self._refused:
+            # told once a connection: an ACL that denies it for one device denies it for many
+            self._refused.add(kind)
+            log.warning("retained_refused_by_broker", kind=kind, device=device, reason=str(error))

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import structlog
 
 from gateway.codes import status_of
+from gateway.log import is_told
 from gateway.log_limits import RefusalLog
 from gateway.messages import Answer, Request
 
@@ -30,7 +31,10 @@ class Tally:
         self.counters[f"commands_{status_of(outcome.code)}"] += 1
         if answer.duplicate:
             self.counters["duplicates"] += 1
-        if outcome.error is None:
+        if outcome.error is not None:
+            self.counters[f"refused_{outcome.code}_{outcome.error.type}"] += 1
+            self._refusals.refused(request, outcome)
+        elif is_told("debug"):
             log.debug(
                 "command_settled",
                 command_id=request.command_id,
@@ -41,9 +45,6 @@ class Tally:
                 revision=outcome.revision,
                 duplicate=answer.duplicate,
             )
-        else:
-            self.counters[f"refused_{outcome.code}_{outcome.error.type}"] += 1
-            self._refusals.refused(request, outcome)
 
     def buried(self, actor: str, reason: str, **about: str) -> None:
         """Take note of a dead letter; the actor is empty where the topic names none."""

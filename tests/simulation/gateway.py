@@ -170,10 +170,9 @@ class Gateway:
 
     def _build(self, group: asyncio.TaskGroup, store: EventStore, outcomes: Outcomes) -> None:
         world, limits, link = self._world, self._world.limits, self._link
-        self.projector = Projector(
-            store, Projection(self.cache, CATALOGUE, CODEC, capacity=limits.cached_devices), world
-        )
-        self.retained = Retained(link, self.cache, CATALOGUE, TOPICS, ready=self.projector.caught_up)
+        projection = Projection(self.cache, CATALOGUE, CODEC, capacity=limits.cached_devices)
+        self.projector = Projector(store, projection, world)
+        self.retained = Retained(link, projection, CATALOGUE, TOPICS, ready=self.projector.caught_up)
         self.projector.listeners.append(self.retained.projected)
         self.feed = Feed(
             store, DiskCursors(self._database), link, catalogue=CATALOGUE, topics=TOPICS, projected=self.projector.at

@@ -150,11 +150,10 @@ def test_started_by_systemd_the_log_goes_to_the_journal(
         status = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
         gateway_log.configure("info", "auto", stream)
-        with structlog.contextvars.bound_contextvars(device="pump-7"):
-            try:
-                _ = 1 / 0
-            except ZeroDivisionError:
-                structlog.get_logger().exception("command_fault")
+        try:
+            _ = 1 / 0
+        except ZeroDivisionError:
+            structlog.get_logger().exception("command_fault", device="pump-7")
         entry = journald.entry()
         assert (entry["DEVICE"], entry["EVENT"], entry["PRIORITY"]) == (["pump-7"], ["command_fault"], ["3"])
         assert "ZeroDivisionError" in entry["EXCEPTION"][0]

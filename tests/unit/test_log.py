@@ -1,6 +1,8 @@
 import io
 import logging
 from collections.abc import Iterator
+from contextvars import copy_context
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import orjson
@@ -8,6 +10,8 @@ import pytest
 import structlog
 
 from gateway import log as gateway_log
+from gateway.messages import Request
+from tests.support.requests import REQUEST
 
 
 class Terminal(io.StringIO):
@@ -43,13 +47,20 @@ def test_a_line_is_one_json_object_with_the_event_first() -> None:
     assert (line["event"], line["level"], line["command_id"]) == ("command_settled", "info", "c-1")
 
 
-def test_what_is_bound_while_a_command_is_worked_on_stands_in_each_line() -> None:
+def test_the_commands_that_are_worked_on_stand_in_each_line() -> None:
     stream = io.StringIO()
     gateway_log.configure("info", "json", stream)
-    with structlog.contextvars.bound_contextvars(command_id="c-1"):
-        structlog.get_logger().info("append_conflict")
+
+    def work(*requests: Request) -> None:
+        gateway_log.concerning(requests)
+        structlog.get_logger().info("append_conflict", device="valve-1")
+
+    copy_context().run(work, REQUEST)
+    copy_context().run(work, REQUEST, replace(REQUEST, command_id="c-2"))
     structlog.get_logger().info("after")
-    assert [line.get("command_id") for line in lines(stream)] == ["c-1", None]
+    about = [(line.get("command_id"), line.get("actor"), line.get("device")) for line in lines(stream)]
+    first = REQUEST.command_id
+    assert about == [(first, "alice", "valve-1"), ([first, "c-2"], "alice", "valve-1"), (None, None, None)]
 
 
 def test_a_terminal_gets_colours_and_no_json() -> None:

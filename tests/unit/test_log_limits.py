@@ -1,3 +1,4 @@
+from contextvars import copy_context
 from dataclasses import replace
 
 import structlog
@@ -5,6 +6,7 @@ from structlog.testing import capture_logs
 
 from gateway.batch import refused
 from gateway.errors import NotPermitted, TooFast
+from gateway.log import concerning, with_commands
 from gateway.log_limits import MAX_WINDOWS, PER_MINUTE, WINDOW, RefusalLog
 from tests.support.requests import REQUEST
 
@@ -85,15 +87,17 @@ def test_what_was_left_out_is_told_even_if_there_is_no_room_to_remember_it() -> 
 
 def test_the_count_does_not_carry_the_command_that_is_worked_on_meanwhile() -> None:
     time = Time()
-    with (
-        capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines,
-        structlog.contextvars.bound_contextvars(device="another", command_id="another"),
-    ):
+
+    def refuse() -> None:
+        concerning([replace(REQUEST, device="another", command_id="another")])
         refusals = RefusalLog(structlog.get_logger(), time)
         for _ in range(PER_MINUTE + 1):
             refusals.refused(REQUEST, FORBIDDEN)
         time.now = WINDOW
         refusals.refused(REQUEST, FORBIDDEN)
+
+    with capture_logs(processors=[with_commands]) as lines:
+        copy_context().run(refuse)
     assert lines[PER_MINUTE] == suppressed("alice", 1)
 
 

@@ -38,7 +38,12 @@ class Bench:
         self.ready = asyncio.Event()
         self.ready.set()
         self.retained = Retained(
-            self.publisher, cache, CATALOGUE, TOPICS, ready=self.ready, announce=_announce if announces else None
+            self.publisher,
+            self.projection,
+            CATALOGUE,
+            TOPICS,
+            ready=self.ready,
+            announce=_announce if announces else None,
         )
 
     def happen(self, device: str, *happened: Event) -> None:
