@@ -47,6 +47,11 @@ class Aggregates:
             self._cached.move_to_end(stream)
         return aggregate
 
+    def at_hand(self, stream: str, revision: int) -> Aggregate | None:
+        """The aggregate as of just this revision, if it is remembered."""
+        aggregate = self._cached.get(stream)
+        return aggregate if aggregate is not None and aggregate.revision == revision else None
+
     def forget(self, stream: str) -> None:
         """Read it anew the next time."""
         self._cached.pop(stream, None)

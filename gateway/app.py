@@ -132,7 +132,14 @@ class Gateway:
         store = storage.store
         topics = Topics(settings.root)
         codec = EventCodec(catalogue)
-        projection = Projection(cache, catalogue, codec, custom=custom)
+        aggregates = Aggregates(
+            store,
+            SqliteSnapshots(database),
+            codec,
+            capacity=settings.limits.cached_devices,
+            snapshot_every=settings.event_store.snapshot_every,
+        )
+        projection = Projection(cache, catalogue, codec, custom=custom, at_hand=aggregates.at_hand)
         self._projector = Projector(store, projection, self._clock)
         discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
         announced = settings.homeassistant.enabled
@@ -148,7 +155,7 @@ class Gateway:
         )
         self._projector.listeners.append(self._retained.projected)
         self._feed = Feed(store, cursors, self._link, catalogue=catalogue, topics=topics, projected=self._projector.at)
-        parts = self._pipeline_parts(catalogue, codec, topics, database)
+        parts = self._pipeline_parts(catalogue, codec, topics, aggregates)
         self._pipeline = Pipeline(parts, group, self._counters)
         self._ledger = OutageLedger(
             SqlitePendingOutages(database),
@@ -300,16 +307,9 @@ class Gateway:
             log.warning("not_saved_at_the_end", error=str(error))
 
     def _pipeline_parts(
-        self, catalogue: Catalogue, codec: EventCodec, topics: Topics, database: Database
+        self, catalogue: Catalogue, codec: EventCodec, topics: Topics, aggregates: Aggregates
     ) -> PipelineParts:
         settings = self._settings
-        aggregates = Aggregates(
-            self._storage.store,
-            SqliteSnapshots(database),
-            codec,
-            capacity=settings.limits.cached_devices,
-            snapshot_every=settings.event_store.snapshot_every,
-        )
         encode = partial(codec.encode, gateway=settings.gateway.id)
         observe = self._latencies.observe if self._latencies else unobserved
         return PipelineParts(

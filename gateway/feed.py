@@ -169,7 +169,8 @@ class Feed:
         """Wait for the oldest publish; false if the connection ended before the broker had it."""
         position, published = in_flight[0]
         try:
-            await asyncio.shield(published)
+            # nearly always it is done already
+            await (published if published.done() else asyncio.shield(published))
         except LinkLost:
             return False
         except PublishRefused as error:

@@ -1,7 +1,7 @@
 """Events are folded into the documents of the read cache. No I/O: one fold for the daemon, for rebuild and verify."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from gateway.codec import EventCodec, StateCodec
 from gateway.custom_projection import CustomProjection, CustomProjections, Failure
 from gateway.domain.catalogue import Catalogue, stream_of
 from gateway.domain.decider import Decider, Document
-from gateway.messages import Mark, RecordedEvent
+from gateway.messages import Aggregate, Mark, RecordedEvent
 from gateway.ports import ReadModel
 
 COUNTS: Final = "counts"
@@ -31,6 +31,15 @@ class _Fold:
     state: Any
     degraded: bool
     last: RecordedEvent
+    events: list[RecordedEvent]
+
+
+AtHand = Callable[[str, int], Aggregate | None]
+"""The aggregate of a stream as of just this revision, where somebody has it."""
+
+
+def _nothing_at_hand(_stream: str, _revision: int) -> None:
+    return None
 
 
 Touched = Iterable[tuple[Decider[Any], str]]
@@ -44,7 +53,7 @@ class Projection:
         capacity: how many states are kept in memory; the others are read back from their documents.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a fold depends on
         self,
         cache: ReadModel,
         catalogue: Catalogue,
@@ -52,8 +61,9 @@ class Projection:
         *,
         custom: Sequence[CustomProjection] = (),
         capacity: int = 10_000,
+        at_hand: AtHand = _nothing_at_hand,
     ) -> None:
-        """Begin where the cache stands.
+        """Begin where the cache stands; what is at hand need not be folded once more.
 
         Raises:
             ValueError: a state has a field that the cache writes itself: the state could not be read back.
@@ -64,6 +74,7 @@ class Projection:
         self.cache = cache
         self.capacity = capacity
         self._catalogue = catalogue
+        self._at_hand = at_hand
         self._codec = codec
         self._states: OrderedDict[str, Any] = OrderedDict()
         self._custom = CustomProjections(cache, catalogue, codec, custom)
@@ -80,10 +91,10 @@ class Projection:
                 if located is None:
                     continue
                 fold = folds[recorded.stream] = self._begin(*located, recorded)
-            fold.state, problem = self._codec.apply(fold.decider, fold.state, recorded)
-            fold.degraded = fold.degraded or problem is not None
             fold.last = recorded
+            fold.events.append(recorded)
         for stream, fold in folds.items():
+            self._fold(fold)
             self._write(fold)
             self._remember(stream, fold.state)
         if not self._custom.is_empty:
@@ -133,7 +144,17 @@ class Projection:
             state, degraded = self._states.get(first.stream), bool(document["degraded"])
             if state is None:
                 state, degraded = self._read(decider, document)
-        return _Fold(decider, device, state, state, degraded, first)
+        return _Fold(decider, device, state, state, degraded, first, [])
+
+    def _fold(self, fold: _Fold) -> None:
+        known = self._at_hand(fold.last.stream, fold.last.revision)
+        if known is not None and known.degraded is None:
+            # whoever decided on it has folded the same events
+            fold.state = known.state
+            return
+        for recorded in fold.events:
+            fold.state, problem = self._codec.apply(fold.decider, fold.state, recorded)
+            fold.degraded = fold.degraded or problem is not None
 
     @staticmethod
     def _read(decider: Decider[Any], document: Document) -> tuple[Any, bool]:

@@ -170,16 +170,18 @@ class Gateway:
 
     def _build(self, group: asyncio.TaskGroup, store: EventStore, outcomes: Outcomes) -> None:
         world, limits, link = self._world, self._world.limits, self._link
-        projection = Projection(self.cache, CATALOGUE, CODEC, capacity=limits.cached_devices)
+        snapshots = DiskSnapshots(self._database)
+        aggregates = Aggregates(
+            store, snapshots, CODEC, capacity=limits.cached_devices, snapshot_every=limits.snapshot_every
+        )
+        projection = Projection(
+            self.cache, CATALOGUE, CODEC, capacity=limits.cached_devices, at_hand=aggregates.at_hand
+        )
         self.projector = Projector(store, projection, world)
         self.retained = Retained(link, projection, CATALOGUE, TOPICS, ready=self.projector.caught_up)
         self.projector.listeners.append(self.retained.projected)
         self.feed = Feed(
             store, DiskCursors(self._database), link, catalogue=CATALOGUE, topics=TOPICS, projected=self.projector.at
-        )
-        snapshots = DiskSnapshots(self._database)
-        aggregates = Aggregates(
-            store, snapshots, CODEC, capacity=limits.cached_devices, snapshot_every=limits.snapshot_every
         )
         handler = Handler(store, outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), world, self.feed.begin)
         parts = PipelineParts(

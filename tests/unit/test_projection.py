@@ -10,7 +10,9 @@ from gateway.domain import device_events as events
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider, Event
 from gateway.domain.device import DEVICE
-from gateway.projection import COUNTS, Projection
+from gateway.domain.device_state import DeviceState
+from gateway.messages import Aggregate
+from gateway.projection import COUNTS, AtHand, Projection
 from tests.support.counter_decider import COUNTER, Counted
 from tests.support.histories import History
 from tests.support.requests import NOW
@@ -30,10 +32,10 @@ DECOMMISSIONED = events.DeviceDecommissioned(at=NOW, reason="old")
 class Bench:
     """Each call of ``happen`` is a batch of its own."""
 
-    def __init__(self, directory: Path, capacity: int) -> None:
+    def __init__(self, directory: Path, capacity: int, at_hand: AtHand = lambda _stream, _revision: None) -> None:
         self.history = History(CODEC)
         self.cache = ReadCache(directory / "readmodel.json", "log")
-        self.projection = Projection(self.cache, CATALOGUE, CODEC, capacity=capacity)
+        self.projection = Projection(self.cache, CATALOGUE, CODEC, capacity=capacity, at_hand=at_hand)
 
     def happen(self, stream: str, *happened: Event) -> list[tuple[str, str]]:
         touched = self.projection.apply(self.history.add(stream, happened))
@@ -210,3 +212,24 @@ async def test_only_so_many_states_are_kept_in_memory(tmp_path: Path) -> None:
     for device in ("a", "b", "a", "c"):
         bench.happen(f"device-{device}", REGISTERED)
     assert list(bench.projection._states) == ["device-a", "device-c"]
+
+
+def at_hand(aggregate: Aggregate) -> AtHand:
+    return lambda stream, revision: aggregate if (stream, revision) == ("device-p", aggregate.revision) else None
+
+
+@pytest.mark.parametrize(("revision", "model"), [(1, "at hand"), (2, "T")])
+async def test_a_state_that_is_at_hand_as_of_the_last_event_is_not_folded_once_more(
+    tmp_path: Path, revision: int, model: str
+) -> None:
+    bench = Bench(tmp_path, 10_000, at_hand(Aggregate(DeviceState(model="at hand"), revision)))
+    bench.happen("device-p", REGISTERED, CONNECTED)
+    bench.happen("device-q", REGISTERED, CONNECTED)
+    assert (bench.document("p")["model"], bench.document("p")["revision"]) == (model, 1)
+    assert bench.document("q")["model"] == "T"
+
+
+async def test_what_is_at_hand_of_a_degraded_device_is_of_no_use(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, 10_000, at_hand(Aggregate(DeviceState(model="at hand"), 1, "unreadable")))
+    bench.happen("device-p", REGISTERED, CONNECTED)
+    assert bench.document("p")["model"] == "T"
