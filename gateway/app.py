@@ -57,6 +57,7 @@ from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.table import Queries
 from gateway.queries.trace import TraceQueries
+from gateway.queries.turns import Turns
 from gateway.rate import RateLimit
 from gateway.reload import Reload
 from gateway.retained import Retained
@@ -343,11 +344,12 @@ class Gateway:
 
     def _query_desk(self, catalogue: Catalogue, codec: EventCodec, topics: Topics, info: dict[str, Any]) -> QueryDesk:
         settings, store, projector = self._settings, self._storage.store, self._projector
+        turns = Turns()
         queries = Queries(
-            DocumentQueries(self._cache, catalogue, GATEWAY.collection),
-            HistoryQueries(store, catalogue, codec),
-            TraceQueries(store, catalogue, self._storage.outcomes),
-            FeedQueries(store, catalogue, projector.at),
+            DocumentQueries(self._cache, catalogue, GATEWAY.collection, turns),
+            HistoryQueries(store, catalogue, codec, turns),
+            TraceQueries(store, catalogue, self._storage.outcomes, turns),
+            FeedQueries(store, catalogue, projector.at, turns),
             self._storage.outcomes,
             settings.gateway.id,
             self._ledger.told,

@@ -1,4 +1,4 @@
-"""What a query is answered with: a result and where it goes on, bounded in size. Pure."""
+"""What a query is answered with: a result and where it goes on, bounded in size."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import orjson
 from pydantic import JsonValue
+
+from gateway.queries.turns import Turn
 
 MAX_BYTES: Final = 128 * 1024
 """Of the items of one answer; a page ends before it gets larger, but has at least one item."""
@@ -29,10 +31,13 @@ def encode(value: Any) -> orjson.Fragment:  # noqa: ANN401 - whatever orjson can
     return orjson.Fragment(orjson.dumps(value, option=orjson.OPT_UTC_Z))
 
 
-def fitting(items: Iterable[tuple[Any, JsonValue]], limit: int) -> tuple[list[orjson.Fragment], JsonValue]:
+async def fitting(
+    turn: Turn, items: Iterable[tuple[Any, JsonValue]], limit: int
+) -> tuple[list[orjson.Fragment], JsonValue]:
     """As many items as fit into an answer.
 
     Args:
+        turn: of the query.
         items: each with the place to go on behind it.
         limit: at most so many.
 
@@ -48,4 +53,5 @@ def fitting(items: Iterable[tuple[Any, JsonValue]], limit: int) -> tuple[list[or
             return page, place
         page.append(orjson.Fragment(encoded))
         place = behind
+        await turn.pause()
     return page, None

@@ -1,11 +1,10 @@
 """Queries that the read cache answers. Long walks are made in slices, so that commands get through."""
 
-import asyncio
 from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from heapq import nlargest, nsmallest
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import orjson
 
@@ -18,19 +17,15 @@ from gateway.projection import COUNTS
 from gateway.queries.answers import Result, fitting
 from gateway.queries.filters import compile_filter, look_up, sort_key
 from gateway.queries.parameters import Alarms, Get, List
+from gateway.queries.turns import Turns
 
 SLICE: Final = 200
 """Documents beyond a page that are kept before they are sorted out."""
-
-TURN: Final = 0.005
-"""Seconds that a walk takes in one go. How many documents that are depends on what is asked of each."""
 
 Allowed = Callable[[str], bool]
 """Whether whoever asks may know of this device."""
 
 Key = tuple[int, Any, str]
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +39,7 @@ class DocumentQueries:
     cache: ReadModel
     catalogue: Catalogue
     own: str
+    turns: Turns = field(default_factory=Turns)
 
     def get(self, query: Get) -> Result:
         """The document of one device.
@@ -107,32 +103,23 @@ class DocumentQueries:
         found: list[tuple[Key, Document]] = []
         # all of one moment: documents are replaced when they change, never altered
         documents = [document for table in tables for document in self.cache.documents(table)]
-        async for document in _in_turns(documents):
-            key = sort_key(document, path)
-            beyond = after is None or (key < after if descending else key > after)
-            if beyond and allowed(device_of(document)) and matches(document):
-                found.append((key, document))
-                if len(found) > 2 * query.limit + SLICE:
-                    found = _first(found, query.limit + 1, descending=descending)
-        page = _first(found, query.limit + 1, descending=descending)
-        shown = [(_selected(document, query.fields), _write_cursor(key)) async for key, document in _in_turns(page)]
-        items, place = fitting(shown, query.limit)
+        async with self.turns.turn() as turn:
+            for document in documents:
+                key = sort_key(document, path)
+                beyond = after is None or (key < after if descending else key > after)
+                if beyond and allowed(device_of(document)) and matches(document):
+                    found.append((key, document))
+                    if len(found) > 2 * query.limit + SLICE:
+                        found = _first(found, query.limit + 1, descending=descending)
+                await turn.pause()
+            page = _first(found, query.limit + 1, descending=descending)
+            shown = ((_selected(document, query.fields), _write_cursor(key)) for key, document in page)
+            items, place = await fitting(turn, shown, query.limit)
         return Result(items, {"cursor": place} if place is not None else None)
 
 
 def _id_of(document: Document) -> str:
     return str(document["id"])
-
-
-async def _in_turns(items: Sequence[T]) -> AsyncIterator[T]:
-    """The items; others get their turn whenever working on them has taken long."""
-    loop = asyncio.get_running_loop()
-    began = loop.time()
-    for item in items:
-        yield item
-        if loop.time() - began >= TURN:
-            await asyncio.sleep(0)
-            began = loop.time()
 
 
 def _first(found: "list[tuple[Key, Document]]", count: int, *, descending: bool) -> "list[tuple[Key, Document]]":

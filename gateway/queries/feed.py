@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gateway.domain.catalogue import Catalogue
 from gateway.messages import RecordedEvent
@@ -12,6 +12,7 @@ from gateway.queries.answers import Result, fitting
 from gateway.queries.documents import Allowed
 from gateway.queries.history import MOST_SCANNED, PAGE, told
 from gateway.queries.parameters import Feed
+from gateway.queries.turns import Turns
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class FeedQueries:
     store: EventStore
     catalogue: Catalogue
     projected: Callable[[int], Awaitable[None]]
+    turns: Turns = field(default_factory=Turns)
 
     async def feed(self, query: Feed, allowed: Allowed) -> Result:
         """The events after a position that whoever asks may know of; waits for one where there is none yet.
@@ -48,7 +50,8 @@ class FeedQueries:
         if place > query.after:
             # nobody shall hear of an event, and not find it in the read cache
             await self.projected(place)
-        items, behind = fitting(((told(event), event.position) for event in found), query.limit)
+        async with self.turns.turn() as turn:
+            items, behind = await fitting(turn, ((told(event), event.position) for event in found), query.limit)
         return Result(items, {"after": behind if behind is not None else place})
 
     async def _wait(self, after: int, deadline: float) -> bool:

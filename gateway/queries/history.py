@@ -1,9 +1,8 @@
 """Queries that the log answers: what happened to a device, and what it was like then. In slices, and bounded."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,17 +10,21 @@ import orjson
 
 from gateway.codec import EventCodec, StateCodec, read_metadata
 from gateway.domain.catalogue import Catalogue, stream_of
-from gateway.domain.decider import Decider, Document
+from gateway.domain.decider import Decider
 from gateway.errors import NotFound
 from gateway.messages import NO_STREAM, RecordedEvent
 from gateway.ports import LogReader
 from gateway.queries.answers import Result, fitting
 from gateway.queries.json_patch import make_patch
 from gateway.queries.parameters import Diff, History, StateAt
+from gateway.queries.passed import Passed, PassedStates
+from gateway.queries.turns import Turns
 
-PAGE: Final = 200
-SLICE: Final = 50
-"""Events that are folded in one go: one or two milliseconds."""
+PAGE: Final = 50
+"""Events that are read in one go: what a command wants to know of the same store must not wait long behind them."""
+
+EVERY: Final = 2_000
+"""Events between two states that are kept on the way to another one."""
 
 MOST_SCANNED: Final = 5_000
 """Events that one answer looks at, however few of them it wants."""
@@ -34,6 +37,8 @@ class HistoryQueries:
     store: LogReader
     catalogue: Catalogue
     codec: EventCodec
+    turns: Turns = field(default_factory=Turns)
+    passed: PassedStates = field(default_factory=PassedStates)
 
     async def history(self, query: History) -> Result:
         """The events of one device, a page of them.
@@ -43,17 +48,18 @@ class HistoryQueries:
             StoreUnavailable: the store is away.
         """
         _, stream = await self._find(query.device)
-        events = self._newest_first(stream, query.after) if query.order == "newest" else self._read(stream, query.after)
+        pages = self._newest_first(stream, query.after) if query.order == "newest" else self._read(stream, query.after)
         found: list[RecordedEvent] = []
         scanned, place = 0, query.after
-        async with aclosing(events):
-            async for event in events:
+        async with aclosing(pages):
+            async for whole_page in pages:
+                page = whole_page[: MOST_SCANNED - scanned]
+                scanned, place = scanned + len(page), page[-1].revision
+                found += [event for event in page if _is_wanted(event, query)]
                 if len(found) > query.limit or scanned == MOST_SCANNED:
                     break
-                scanned, place = scanned + 1, event.revision
-                if _is_wanted(event, query):
-                    found.append(event)
-        items, behind = fitting(((told(event), event.revision) for event in found), query.limit)
+        async with self.turns.turn() as turn:
+            items, behind = await fitting(turn, ((told(event), event.revision) for event in found), query.limit)
         if behind is None and scanned == MOST_SCANNED:
             behind = place
         return Result(items, {"after": behind} if behind is not None else None)
@@ -66,10 +72,13 @@ class HistoryQueries:
             StoreUnavailable: the store is away.
         """
         decider, stream = await self._find(query.device)
-        [(revision, at, state)] = await self._states(decider, stream, [query.at])
-        if revision == NO_STREAM:
+        passed = await self._at(decider, stream, query.at)
+        if passed is None:
             raise NotFound(f"{query.device} did not exist then")
-        return Result({"device": query.device, "revision": revision, "at": at, "state": state})
+        document = StateCodec.of(decider).to_document(passed.state)
+        return Result(
+            {"device": query.device, "revision": passed.revision, "at": passed.recorded_at, "state": document}
+        )
 
     async def diff(self, query: Diff) -> Result:
         """What changed between two moments, as JSON Patch.
@@ -79,14 +88,11 @@ class HistoryQueries:
             StoreUnavailable: the store is away.
         """
         decider, stream = await self._find(query.device)
-        before, after = await self._states(decider, stream, [query.before, query.after])
+        codec = StateCodec.of(decider)
+        before, after = [await self._at(decider, stream, moment) for moment in (query.before, query.after)]
+        documents = [codec.to_document(one.state if one else decider.initial) for one in (before, after)]
         return Result(
-            {
-                "device": query.device,
-                "from": {"revision": before[0], "at": before[1]},
-                "to": {"revision": after[0], "at": after[1]},
-                "patch": make_patch(before[2], after[2]),
-            }
+            {"device": query.device, "from": _place(before), "to": _place(after), "patch": make_patch(*documents)}
         )
 
     async def _find(self, device: str) -> tuple[Decider[Any], str]:
@@ -96,21 +102,19 @@ class HistoryQueries:
                 return decider, stream
         raise NotFound(f"there is no device {device}")
 
-    async def _read(self, stream: str, after: int) -> AsyncGenerator[RecordedEvent, None]:
+    async def _read(self, stream: str, after: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
         while page := await self.store.read_stream(stream, after=after, limit=PAGE):
-            for event in page:
-                yield event
+            yield page
             after = page[-1].revision
 
-    async def _newest_first(self, stream: str, below: int) -> AsyncGenerator[RecordedEvent, None]:
+    async def _newest_first(self, stream: str, below: int) -> AsyncGenerator[Sequence[RecordedEvent], None]:
         # there is nothing above its length, and whoever asks for that would have it read for ever
         length = await self._length(stream)
         below = length if below == NO_STREAM else min(below, length)
         while below > 0:
             start = max(below - PAGE, 0)
             page = await self.store.read_stream(stream, after=start - 1, limit=below - start)
-            for event in reversed(page):
-                yield event
+            yield page[::-1]
             below = start
 
     async def _length(self, stream: str) -> int:
@@ -126,26 +130,49 @@ class HistoryQueries:
                 step //= 2
         return known + 1
 
-    async def _states(
-        self, decider: Decider[Any], stream: str, moments: Sequence[int | datetime]
-    ) -> list[tuple[int, datetime | None, Document]]:
-        """Revision, time and state at each of these moments, in one walk through the stream."""
-        codec, state = StateCodec.of(decider), decider.initial
-        reached: tuple[int, datetime | None] = NO_STREAM, None
-        found: dict[int, tuple[int, datetime | None, Document]] = {}
-        events = self._read(stream, NO_STREAM)
-        async with aclosing(events):
-            async for event in events:
-                for index, moment in enumerate(moments):
-                    if index not in found and _is_after(event, moment):
-                        found[index] = *reached, codec.to_document(state)
-                if len(found) == len(moments):
+    async def _at(self, decider: Decider[Any], stream: str, moment: int | datetime) -> Passed | None:
+        """The device after the last event before the first that is after this moment; ``None`` where it was not yet."""
+        passed = await self._nearest(stream, moment)
+        pages = self._read(stream, NO_STREAM if passed is None else passed.revision)
+        async with aclosing(pages):
+            async for page in pages:
+                # times are not always in order: what comes behind the first that is after it is after it, too
+                before = page[: next((at for at, event in enumerate(page) if _is_after(event, moment)), len(page))]
+                passed = await self._fold(decider, stream, before, passed)
+                if len(before) < len(page):
                     break
-                state, _ = self.codec.apply(decider, state, event)
-                reached = event.revision, event.recorded_at
-                if event.revision % SLICE == 0:
-                    await asyncio.sleep(0)
-        return [found.get(index) or (*reached, codec.to_document(state)) for index in range(len(moments))]
+        if passed is not None:
+            self.passed.keep(stream, passed)
+        return passed
+
+    async def _nearest(self, stream: str, moment: int | datetime) -> Passed | None:
+        """A state that was passed before, if the log is still the one that it was passed in."""
+        nearest = self.passed.nearest(stream, moment)
+        if nearest is None:
+            return None
+        stands = await self.store.read_stream(stream, after=nearest.revision - 1, limit=1)
+        if [event.id for event in stands] == [nearest.event_id]:
+            return nearest
+        self.passed.forget(stream)
+        return None
+
+    async def _fold(
+        self, decider: Decider[Any], stream: str, events: Iterable[RecordedEvent], passed: Passed | None
+    ) -> Passed | None:
+        async with self.turns.turn() as turn:
+            for event in events:
+                state, _ = self.codec.apply(decider, decider.initial if passed is None else passed.state, event)
+                passed = Passed.by(event, state, passed)
+                if event.revision % EVERY == 0:
+                    self.passed.keep(stream, passed)
+                await turn.pause()
+        return passed
+
+
+def _place(passed: Passed | None) -> dict[str, Any]:
+    if passed is None:
+        return {"revision": NO_STREAM, "at": None}
+    return {"revision": passed.revision, "at": passed.recorded_at}
 
 
 def told(event: RecordedEvent) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """The query that tells what caused what: which command, whose events, in which course of things they belong."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.acks import verdict_body
@@ -15,6 +15,7 @@ from gateway.queries.answers import Result, fitting
 from gateway.queries.documents import Allowed
 from gateway.queries.history import MOST_SCANNED, PAGE, told
 from gateway.queries.parameters import Trace
+from gateway.queries.turns import Turns
 
 Wanted = Callable[[str, str], bool]
 """Whether a command of this actor for this device is asked for, and may be told."""
@@ -27,6 +28,7 @@ class TraceQueries:
     store: LogReader
     catalogue: Catalogue
     outcomes: OutcomeSearch
+    turns: Turns = field(default_factory=Turns)
 
     async def trace(self, query: Trace, allowed: Allowed) -> Result:
         """The commands that an id leads to, each with the events that it caused.
@@ -42,7 +44,8 @@ class TraceQueries:
             return await self._correlated(query, query.correlation_id, wanted)
         verdicts = [verdict for verdict in await self._verdicts(query) if wanted(verdict.actor, verdict.device)]
         steps = [_step(verdict, await self._events_of(verdict)) for verdict in verdicts]
-        commands, behind = fitting(((step, True) for step in steps), query.limit)
+        async with self.turns.turn() as turn:
+            commands, behind = await fitting(turn, ((step, True) for step in steps), query.limit)
         return Result({"commands": commands, "complete": behind is None})
 
     async def _verdicts(self, query: Trace) -> Sequence[Verdict]:
@@ -65,13 +68,13 @@ class TraceQueries:
             if not page:
                 break
             scanned, place = scanned + len(page), page[-1].position
-            for event in page:
-                if read_metadata(event).get("$correlationId") == correlation_id and self._is_wanted(event, wanted):
-                    events = await events_at(self.store, event.stream, event.revision)
-                    verdict = verdict_of(events)
-                    if verdict is not None:
-                        found.append((_step(verdict, events), event.position))
-        commands, behind = fitting(found, query.limit)
+            for event in await self._of_course(page, correlation_id, wanted):
+                events = await events_at(self.store, event.stream, event.revision)
+                verdict = verdict_of(events)
+                if verdict is not None:
+                    found.append((_step(verdict, events), event.position))
+        async with self.turns.turn() as turn:
+            commands, behind = await fitting(turn, found, query.limit)
         if behind is None and scanned >= MOST_SCANNED:
             behind = place
         result = {
@@ -80,6 +83,17 @@ class TraceQueries:
             "searched": {"after": after, "to": behind if behind is not None else place},
         }
         return Result(result, {"after": behind} if behind is not None else None)
+
+    async def _of_course(
+        self, page: Sequence[RecordedEvent], correlation_id: str, wanted: Wanted
+    ) -> Sequence[RecordedEvent]:
+        found = []
+        async with self.turns.turn() as turn:
+            for event in page:
+                if read_metadata(event).get("$correlationId") == correlation_id and self._is_wanted(event, wanted):
+                    found.append(event)
+                await turn.pause()
+        return found
 
     async def _begin(self, correlation_id: str, wanted: Wanted) -> int:
         """Where to look first: at the command that the others name as where they come from, if there is one."""

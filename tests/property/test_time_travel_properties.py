@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -72,18 +73,22 @@ def _queries(happened: list[Event]) -> tuple[HistoryQueries, list[Any]]:
 
 
 @settings(deadline=None)
-@given(HAPPENED)
-def test_the_state_at_every_revision_and_time_is_the_fold_of_what_came_before(happened: list[Event]) -> None:
+@given(HAPPENED, st.integers(1, 5), st.data())
+def test_the_state_at_every_revision_and_time_is_the_fold_of_what_came_before(
+    happened: list[Event], every: int, data: st.DataObject
+) -> None:
     events = [DeviceRegistered(at=NOW, model="T"), *happened]
     queries, documents = _queries(events)
 
     async def ask() -> None:
-        for revision, document in enumerate(documents):
+        for revision in data.draw(st.permutations(range(len(documents)))):
+            document = documents[revision]
             for moment in (revision, NOW + timedelta(seconds=revision), NOW + timedelta(seconds=revision + 0.9)):
                 answer = (await queries.state_at(StateAt(device="p", at=moment))).value
                 assert (answer["revision"], answer["state"]) == (revision, document)
 
-    asyncio.run(ask())
+    with patch("gateway.queries.history.EVERY", every):
+        asyncio.run(ask())
 
 
 @settings(deadline=None)

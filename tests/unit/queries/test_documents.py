@@ -1,4 +1,3 @@
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Document
 from gateway.domain.outages import GATEWAY
 from gateway.errors import Invalid, NotFound
-from gateway.queries import answers, documents
+from gateway.queries import answers
 from gateway.queries.answers import Result
 from gateway.queries.documents import SLICE, DocumentQueries
 from gateway.queries.parameters import Alarms, Get, List
@@ -128,16 +127,3 @@ async def test_alarms_are_listed_by_device(queries: DocumentQueries) -> None:
 
 def test_the_summary_counts(queries: DocumentQueries) -> None:
     assert queries.summary().value == {"devices": {"status": {"online": 9}}}
-
-
-@pytest.mark.parametrize("parameters", [{"filter": {"status": "nothing"}}, {"fields": ["id"], "limit": 500}])
-async def test_others_get_their_turn_whenever_a_walk_has_taken_long(
-    queries: DocumentQueries, monkeypatch: pytest.MonkeyPatch, parameters: dict[str, Any]
-) -> None:
-    monkeypatch.setattr(documents, "TURN", 0.0)
-    walking = asyncio.create_task(queries.list(List(**parameters), everybody))
-    turns = 0
-    while not walking.done():
-        await asyncio.sleep(0)
-        turns += 1
-    assert turns > COUNT * (2 if "fields" in parameters else 1)

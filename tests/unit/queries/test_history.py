@@ -17,6 +17,7 @@ from gateway.queries.answers import Result
 from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
 from gateway.queries.parameters import MAX_PLACE, Diff, Feed, History, StateAt
+from gateway.queries.passed import KEPT, Passed, PassedStates
 from tests.support.counter_decider import COUNTER, Counted
 from tests.support.histories import History as Log
 from tests.support.memory_store import MemoryStore
@@ -198,3 +199,58 @@ async def test_the_feed_waits_for_the_next_event(feeds: FeedQueries, store: Memo
     result = await waiting
     assert [item["revision"] for item in items(result)] == [LENGTH]
     assert result.next == {"after": LENGTH + 2}
+
+
+class CountingStore(MemoryStore):
+    """Counts the events that are read from it."""
+
+    told = 0
+
+    async def read_stream(self, stream: str, *, after: int = -1, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        found = await super().read_stream(stream, after=after, limit=limit)
+        self.told += len(found)
+        return found
+
+
+async def test_a_state_near_one_that_was_passed_is_not_folded_from_the_beginning(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "EVERY", 10)
+    counting = CountingStore()
+    counting.events = store.events
+    queries = HistoryQueries(counting, CATALOGUE, CODEC)
+    await queries.state_at(StateAt(device="a", at=24))
+    for at, most in ((24, 3), (20, 8), (12, 16)):
+        counting.told = 0
+        assert (await queries.state_at(StateAt(device="a", at=at))).value["state"] == {"total": at + 1}
+        assert counting.told <= most
+
+
+async def test_a_state_that_was_passed_in_another_log_is_of_no_use(store: MemoryStore) -> None:
+    queries = HistoryQueries(store, CATALOGUE, CODEC)
+    await queries.state_at(StateAt(device="a", at=20))
+    log = Log(CODEC)
+    log.add("counter-z", [Counted(at=NOW)] * 3)  # all behind them have other ids
+    log.add("counter-a", [Counted(at=NOW, by=2)] * LENGTH)
+    store.events = log.events
+    assert (await queries.state_at(StateAt(device="a", at=20))).value["state"] == {"total": 42}
+
+
+async def test_where_clocks_were_set_back_a_state_that_was_passed_is_the_same_one(store: MemoryStore) -> None:
+    first, second, third = store.events[:3]
+    store.events = [first, replace(second, recorded_at=NOW + timedelta(hours=1)), third]
+    queries, moment = HistoryQueries(store, CATALOGUE, CODEC), NOW + timedelta(seconds=10)
+    before = (await queries.state_at(StateAt(device="a", at=moment))).value
+    await queries.state_at(StateAt(device="a", at=2))
+    assert (await queries.state_at(StateAt(device="a", at=moment))).value == before
+    assert before["revision"] == 0
+
+
+async def test_states_that_were_passed_are_kept_in_bounded_number(store: MemoryStore) -> None:
+    kept = PassedStates()
+    event = store.events[0]
+    for revision in range(KEPT + 5):
+        kept.keep("counter-a", Passed.by(replace(event, revision=revision), revision, None))
+    assert kept.nearest("counter-a", 4) is None
+    assert kept.nearest("counter-a", 5) == Passed.by(replace(event, revision=5), 5, None)
+    assert kept.nearest("counter-b", 5) is None
