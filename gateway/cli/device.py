@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.cli.asking import add_source, asking
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_json, name
+from gateway.cli.options import add_json, add_projection, name
 from gateway.cli.output import print_fields, print_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
     parser.add_argument("device", type=name, metavar="DEVICE", help="id of the device")
     add_json(parser)
+    add_projection(parser)
     add_source(parser)
 
 
@@ -27,6 +28,7 @@ def execute(options: Namespace) -> Exit:
 
 
 async def _show(questions: "Questions", options: Namespace) -> Exit:
-    answer = await questions.ask("get", {"device": options.device})
+    wanted = {"projection": options.projection} if options.projection else {}
+    answer = await questions.ask("get", {"device": options.device, **wanted})
     (print_json if options.json else print_fields)(answer.result)
     return Exit.OK

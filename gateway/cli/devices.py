@@ -1,11 +1,12 @@
 """``edge-gateway devices``: every device in a line."""
 
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.asking import LARGEST_PAGE, add_source, asking, pages
 from gateway.cli.exit_status import Exit
+from gateway.cli.options import add_projection
 from gateway.cli.output import print_csv, print_json, print_table, shown
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def add_options(parser: ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print JSON, one object a line, with all that is known")
     how.add_argument("--csv", action="store_true", help="print comma-separated values, for a spreadsheet")
+    add_projection(parser)
     add_source(parser)
 
 
@@ -31,14 +33,22 @@ def execute(options: Namespace) -> Exit:
 
 async def _show(questions: "Questions", options: Namespace) -> Exit:
     documents: list[dict[str, Any]] = []
-    async for answer in pages(questions, "list", {"limit": LARGEST_PAGE}):
+    wanted = {"projection": options.projection} if options.projection else {}
+    async for answer in pages(questions, "list", {"limit": LARGEST_PAGE, **wanted}):
         documents += answer.result
     if options.json:
         for document in documents:
             print_json(document)
     else:
-        (print_csv if options.csv else print_table)(HEADING, map(row, documents))
+        heading, rows = _columns(documents) if options.projection else (HEADING, map(row, documents))
+        (print_csv if options.csv else print_table)(heading, rows)
     return Exit.OK
+
+
+def _columns(documents: Sequence[dict[str, Any]]) -> tuple[Sequence[str], Iterable[Sequence[str]]]:
+    """Whatever is in these documents, each field as a column."""
+    names = list(dict.fromkeys(["id", *(name for document in documents for name in document)]))
+    return names, ([shown(document.get(name)) for name in names] for document in documents)
 
 
 def row(document: dict[str, Any]) -> Sequence[str]:

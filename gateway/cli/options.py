@@ -29,6 +29,13 @@ def add_json(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON, one object a line")
 
 
+def add_projection(parser: ArgumentParser) -> None:
+    """``--projection NAME``."""
+    parser.add_argument(
+        "--projection", type=name, metavar="NAME", help="the documents of this projection of your own, not the states"
+    )
+
+
 def add_mosquitto(parser: ArgumentParser) -> None:
     """``--mosquitto PATH``."""
     parser.add_argument(

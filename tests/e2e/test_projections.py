@@ -1,6 +1,10 @@
 """Projections of one's own: the example of docs/projections.md, its changes, and one that is broken."""
 
+import asyncio
+import csv
+import json
 import re
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, closing
 from functools import partial
@@ -100,6 +104,23 @@ async def test_a_device_sees_its_own_document_and_no_other(tech: Technician) -> 
     assert (await asked("get", device="pump-1"))["result"]["starts"] == 1
     assert (await asked("get", device="pump-2"))["code"] == 403
     assert [one["id"] for one in (await asked("list"))["result"]] == ["pump-1"]
+
+
+@pytest.mark.parametrize("where", [(), ("--remote", "--actor", "alice")], ids=["here", "remote"])
+async def test_the_command_line_shows_them(place: Site, tech: Technician, where: tuple[str, ...]) -> None:
+    await start(tech, "pump-1", 0)
+    position = await start(tech, "pump-2", 2)
+    await ask(tech, "alice", "summary", min_position=position)
+
+    async def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
+        return await asyncio.to_thread(place.gateway.run, *arguments, "--projection", "starts", *where)
+
+    devices = await run("devices", "--csv")
+    heading, *rows = csv.reader(devices.stdout.splitlines())
+    assert [dict(zip(heading, row, strict=True))["starts"] for row in rows] == ["2"]
+    assert json.loads((await run("device", "pump-2", "--json")).stdout)["starts"] == 2
+    missing = await run("device", "pump-1")
+    assert (missing.returncode, "starts has no document of pump-1" in missing.stderr) == (1, True)
 
 
 async def test_what_is_not_there_is_refused_with_its_reason(tech: Technician) -> None:
