@@ -17,6 +17,7 @@ import structlog
 from gateway import __version__
 from gateway.access import Access, OperatorRule
 from gateway.adapters.clock import SystemClock
+from gateway.adapters.heap import keep
 from gateway.adapters.mqtt import Link, LinkEvents
 from gateway.adapters.sqlite import DATABASE_FILE, Database, open_database
 from gateway.adapters.sqlite_identity import SqliteCursors, SqliteIdentity
@@ -141,7 +142,7 @@ class Gateway:
             snapshot_every=settings.event_store.snapshot_every,
         )
         projection = Projection(cache, catalogue, codec, custom=custom, at_hand=aggregates.at_hand)
-        self._projector = Projector(store, projection, self._clock)
+        self._projector = Projector(store, projection, self._clock, keep)
         discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
         announced = settings.homeassistant.enabled
         filters = [topics.commands, topics.queries, *([discovery.birth_topic] if announced else [])]

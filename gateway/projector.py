@@ -25,6 +25,10 @@ _SHORTEST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 
 
+def _nothing() -> None:
+    pass
+
+
 class Projector:
     """Keeps the read cache in step with the event store.
 
@@ -33,12 +37,16 @@ class Projector:
         caught_up: set once the cache has all events that were there when it began to follow the log.
     """
 
-    def __init__(self, store: EventStore, projection: Projection, clock: Clock) -> None:
+    def __init__(
+        self, store: EventStore, projection: Projection, clock: Clock, on_caught_up: Callable[[], None] = _nothing
+    ) -> None:
+        """Follow a store; ``on_caught_up`` is called each time that the cache has caught up with it anew."""
         self.listeners: list[Callable[[Touched], None]] = []
         self.caught_up = asyncio.Event()
         self._store = store
         self._projection = projection
         self._clock = clock
+        self._on_caught_up = on_caught_up
         self._rebuild = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
@@ -107,7 +115,7 @@ class Projector:
                 target = await self._store.head()
                 await self._begin_with(await self._store.identify(), target)
                 if self.position >= target:
-                    self.caught_up.set()
+                    self._set_caught_up()
                 await self._fold_until_it_ends(target)
             except StoreUnavailable as error:
                 if self.position > before:
@@ -140,11 +148,16 @@ class Projector:
                     self._fold(batch[start : start + SLICE])
                     await asyncio.sleep(0)  # a long catch-up must let commands through
                 if not self.caught_up.is_set() and self.position >= target:
-                    self.caught_up.set()
+                    self._set_caught_up()
                     log.info("read_cache_caught_up", position=self.position)
                 elif not self.caught_up.is_set() and self._clock.monotonic() - told > PROGRESS_INTERVAL:
                     told = self._clock.monotonic()
                     log.info("read_cache_catching_up", position=self.position, head=target)
+
+    def _set_caught_up(self) -> None:
+        if not self.caught_up.is_set():
+            self.caught_up.set()
+            self._on_caught_up()
 
     def _fold(self, batch: Sequence[RecordedEvent]) -> None:
         touched = self._projection.apply(batch)

@@ -5,7 +5,6 @@ tables directly, and encoded once each; a thread writes the file from those piec
 """
 
 import asyncio
-import gc
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from datetime import datetime
@@ -22,7 +21,7 @@ from tinydb.queries import QueryLike
 from tinydb.storages import Storage
 
 from gateway import __version__
-from gateway.adapters.heap import give_back
+from gateway.adapters.heap import give_back, keep
 from gateway.adapters.whole_file import replace_file
 from gateway.codec import kept_json
 from gateway.domain.decider import Document
@@ -199,8 +198,7 @@ def open_cache(path: Path) -> ReadCache:
     except UnusableCacheError as error:
         log.info("read_cache_starts_empty", path=str(path), reason=str(error))
         cache = ReadCache(path)
-    # what was loaded stays: the garbage collector need not walk through all of it again and again
-    gc.freeze()
+    keep()
     return cache
 
 

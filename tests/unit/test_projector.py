@@ -45,8 +45,12 @@ class Bench:
     def __init__(self, directory: Path, store: MemoryStore) -> None:
         self.store = store
         self.cache = ReadCache(directory / "readmodel.json", "log")
-        self.projector = Projector(store, Projection(self.cache, CATALOGUE, CODEC), FixedClock(NOW))
+        self.projector = Projector(store, Projection(self.cache, CATALOGUE, CODEC), FixedClock(NOW), self._settle)
         self._count = 0
+        self.settled: list[object] = []
+
+    def _settle(self) -> None:
+        self.settled.append(self.total())
 
     async def count(self, by: int = 1) -> None:
         request = replace(REQUEST, key=event_id("a", "c", str(self._count), 0))
@@ -181,6 +185,22 @@ async def test_a_rebuild_folds_everything_again(bench: Bench) -> None:
         await bench.count(3)
         await bench.projector.at(2)
     assert bench.total() == 5
+
+
+async def test_that_it_has_caught_up_is_told_once_and_once_more_after_a_rebuild(tmp_path: Path) -> None:
+    # each subscription ends, and the next one has nothing to catch up with
+    bench = Bench(tmp_path, Faulty())
+    await bench.count(2)
+    async with bench.running():
+        for _ in range(3):
+            await bench.projector.caught_up.wait()
+            await bench.count()
+            await bench.projector.at(len(bench.store.events))
+        assert bench.settled == [2]
+        bench.projector.rebuild()
+        while len(bench.settled) == 1:
+            await asyncio.sleep(0)
+    assert bench.settled == [2, 5]
 
 
 async def test_an_outage_of_the_store_is_outlived(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
