@@ -59,7 +59,7 @@ def device() -> str:
 
 @pytest_asyncio.fixture
 async def online(tech: Technician, device: str) -> str:
-    """A device that is registered and connected; it is at revision 1."""
+    """A device that is registered and connected, in the read cache too; it is at revision 1."""
     await tech.send(device, device, "register", {"model": "T-1000"})
-    await tech.send(device, device, "connect")
+    await tech.send(device, device, "connect", wait_for="projected")
     return device

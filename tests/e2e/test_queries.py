@@ -14,7 +14,7 @@ from tests.support.technician import Technician
 async def test_a_document_is_what_is_retained(tech: Technician, online: str) -> None:
     answer = await ask(tech, "alice", "get", device=online)
     assert (answer["code"], answer["stale"], answer["result"]["status"]) == (200, False, "online")
-    assert answer["result"] == await tech.until(f"state/{online}")
+    assert answer["result"] == await tech.until(f"state/{online}", lambda state: state["revision"] == 1)
     assert answer["position"] >= answer["result"]["position"]
 
 
