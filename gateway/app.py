@@ -325,6 +325,7 @@ class Gateway:
                 self._clock,
                 before_append=self._feed.begin,
                 observe=observe,
+                late_until=self._clock.monotonic() + self._storage.late,
             ),
             parking=self._parking,
             publisher=self._link,

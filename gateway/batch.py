@@ -3,6 +3,7 @@
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from math import ceil
 from typing import Any, Final
 from uuid import UUID
 
@@ -10,7 +11,7 @@ import orjson
 
 from gateway.codec import accepted_code
 from gateway.domain.decider import Context, Decider, Event
-from gateway.errors import Deferral, Fault, Gone, IdConflict, Refusal, WrongRevision
+from gateway.errors import Deferral, Fault, Gone, IdConflict, Overloaded, Refusal, WrongRevision
 from gateway.ids import event_id
 from gateway.messages import (
     NO_STREAM,
@@ -68,6 +69,7 @@ class Batch:
         encode: Encode,
         now: datetime,
         doubtful: Container[UUID] = (),
+        late: float = 0.0,
     ) -> None:
         self.aggregate = aggregate
         self.events: list[NewEvent] = []
@@ -76,6 +78,7 @@ class Batch:
         self._encode = encode
         self._now = now
         self._doubtful = doubtful
+        self._late = late
         self._drafts: dict[UUID, _Draft] = {}
         self._premise: UUID | None = None
         self._rehearsed: dict[UUID, Outcome] = {}
@@ -159,6 +162,9 @@ class Batch:
             raise request.refusal
         # what may be on its way into the log already must not be refused, or it would have both an answer and an effect
         if request.expires_at is not None and request.expires_at <= self._now and request.key not in self._doubtful:
+            if self._late and request.sender_gave_id:
+                wait = ceil(self._late * 1_000)
+                raise Overloaded("expired, but may have taken effect before the restart", retry_after_ms=wait)
             raise Gone(f"expired at {request.expires_at.isoformat()}")
         if self.aggregate.degraded is not None:
             raise Fault(f"{request.device} is degraded: {self.aggregate.degraded}", type="device-degraded")

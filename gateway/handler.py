@@ -36,6 +36,7 @@ class Handler:
 
     Attributes:
         before_append: waits for those who follow the log from its end to have begun; raises StoreUnavailable.
+        late_until: until when (monotonic seconds) an append of the gateway that ran before may still land.
     """
 
     store: EventStore
@@ -45,6 +46,7 @@ class Handler:
     clock: Clock
     before_append: Callable[[], Awaitable[None]] = _nothing
     observe: Observe = unobserved
+    late_until: float = 0.0
     _doubts: dict[UUID, float] = field(default_factory=dict, init=False)
     """Until when (monotonic seconds) the events of a command may land whose append had no answer."""
 
@@ -67,7 +69,7 @@ class Handler:
             aggregate = await self.aggregates.load(decider, stream) if decider is not None else Aggregate(None)
             known = await self._known(stream, aggregate.revision, keys) if keys else {}
             # 2. decide the others, in order
-            batch = Batch(decider, aggregate, known, self.encode, self.clock.now(), self._doubtful())
+            batch = Batch(decider, aggregate, known, self.encode, self.clock.now(), self._doubtful(), self._late())
             for request in requests:
                 batch.add(request)
             # 3. remember what leaves no event: later, it would be decided anew behind those whose events are appended
@@ -117,6 +119,10 @@ class Handler:
         for key in [key for key, until in self._doubts.items() if until <= now]:
             del self._doubts[key]
         return self._doubts.keys()
+
+    def _late(self) -> float:
+        """For how many seconds more an append of the gateway that ran before may still land."""
+        return max(0.0, self.late_until - self.clock.monotonic())
 
 
 def _by_decider(requests: Sequence[Request]) -> Iterator[tuple[Decider[Any] | None, list[Request]]]:

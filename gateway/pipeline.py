@@ -15,18 +15,13 @@ from typing import Final
 
 import structlog
 
-from gateway.acks import acknowledgement
 from gateway.batch import refused
-from gateway.deadletter import MAX_TOPIC_KEPT, dead_letter
 from gateway.errors import (
     BadEnvelope,
     Fault,
-    LinkLost,
     Overloaded,
-    PublishRefused,
     StorageFull,
     StoreUnavailable,
-    TimedOut,
     TooFast,
     TooLarge,
     UnreadableTopic,
@@ -36,45 +31,22 @@ from gateway.intake import Intake
 from gateway.lanes import Lanes
 from gateway.latency import Observe, Step, unobserved
 from gateway.log import concerning
-from gateway.messages import Answer, MessageProperties, Outcome, ParkedEntry, Request, WaitFor
+from gateway.messages import Answer, Outcome
 from gateway.parking import ParkedDelivery, Parking
 from gateway.patience import Patience
 from gateway.ports import Clock, Delivery, Publisher
 from gateway.rate import RateLimit
-from gateway.tally import Tally
+from gateway.replies import Item, Replies, ReplyParts
 
 log = structlog.get_logger()
 
 FIRST_PAUSE: Final = 0.05
-PROJECTION_PATIENCE: Final = 5.0
 RETRY_AFTER_FAULT: Final = 5_000
 DEFERRED: Final = 202
 
-_JSON = MessageProperties(content_type="application/json")
-
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A request, and the delivery to acknowledge when it is answered.
-
-    Attributes:
-        since: when it was accepted, in monotonic seconds.
-        parked: its place in the inbox, if it comes from there.
-    """
-
-    delivery: Delivery
-    request: Request
-    since: float
-    parked: ParkedEntry | None = None
-
 
 class Pipeline:
-    """Takes deliveries, and acknowledges each once its answer is with the broker.
-
-    Attributes:
-        in_flight: deliveries accepted and not acknowledged yet.
-        counters: what happened how often, by name.
-    """
+    """Takes deliveries, and acknowledges each once its answer is with the broker."""
 
     def __init__(
         self,
@@ -82,50 +54,61 @@ class Pipeline:
         group: asyncio.TaskGroup,
         counters: "Counter[str]",
     ) -> None:
-        self.in_flight = 0
-        self.counters = counters
         self._parts = parts
-        self._group = group
         self._parking = parts.parking
+        self._replies = Replies(
+            ReplyParts(
+                parts.publisher,
+                parts.clock,
+                parts.reached,
+                parts.parking.unsettle,
+                parts.epoch,
+                parts.gateway,
+                parts.deadletter_topic,
+                parts.observe,
+            ),
+            group,
+            counters,
+        )
         # None only wakes a lane up: something is parked for its device
-        self._lanes: Lanes[_Item | None] = Lanes(group, self._work, parts.batch)
-        self._connected = False
+        self._lanes: Lanes[Item | None] = Lanes(group, self._work, parts.batch)
         self._patience = Patience()
-        self._tally = Tally(counters, parts.clock.monotonic)
         self._stopped = False
-        self._drained = asyncio.Event()
-        self._drained.set()
 
     def accept(self, delivery: Delivery) -> None:
         """Take a delivery. Total: whatever it holds, it ends in an acknowledgement or in the dead-letter topic."""
         if self._stopped:
             return  # not acknowledged, so the broker keeps it
-        self.in_flight += 1
-        self._drained.clear()
-        self.counters["received"] += 1
+        self._replies.expect()
+        self._replies.counters["received"] += 1
         parts = self._parts
         now = parts.clock.monotonic()
         try:
             # 1. a delivery becomes a request
             request = parts.intake.read_command(delivery, parts.clock.now())
         except UnreadableTopic as error:
-            self._bury(delivery, "unreadable-topic", str(error), settle=True)
+            self._replies.bury(delivery, "unreadable-topic", str(error), settle=True)
             return
         except Exception as error:
             log.exception("intake_fault", topic=delivery.topic)
-            self._bury(delivery, "gateway-fault", repr(error), settle=True)
+            self._replies.bury(delivery, "gateway-fault", repr(error), settle=True)
             return
         parts.observe(Step.INTAKE, parts.clock.monotonic() - now, 1)
         # 2. behind the others of its device, unless its actor is too fast
-        item = _Item(delivery, request, now)
+        item = Item(delivery, request, now)
         wait = parts.rate.take(request.actor, now)
         if wait:
             too_fast = TooFast(f"{request.actor} sends too fast", retry_after_ms=ceil(wait * 1_000))
-            self._answer(item, Answer(refused(too_fast, request)))
+            self._replies.answer(item, Answer(refused(too_fast, request)))
             return
         if isinstance(request.refusal, BadEnvelope | TooLarge):
-            self._bury(delivery, request.refusal.type, request.refusal.message, actor=request.actor)
+            self._replies.bury(delivery, request.refusal.type, request.refusal.message, actor=request.actor)
         self._lanes.submit(request.device, item)
+
+    @property
+    def in_flight(self) -> int:
+        """Deliveries accepted and not acknowledged yet."""
+        return self._replies.in_flight
 
     @property
     def oldest_batch(self) -> int | None:
@@ -138,17 +121,17 @@ class Pipeline:
 
     async def drained(self) -> None:
         """Wait until everything taken is acknowledged, or its connection is gone."""
-        await self._drained.wait()
+        await self._replies.drained()
 
     def connected(self) -> None:
         """There is a broker that can take answers: whatever is parked goes on."""
-        self._connected = True
+        self._replies.connected.set()
         for device in self._parking.devices:
             self._wake(device)
 
     def lost(self) -> None:
         """There is none."""
-        self._connected = False
+        self._replies.connected.clear()
 
     async def probe(self) -> None:
         """Find out when a store that is away is back, for ever."""
@@ -157,7 +140,7 @@ class Pipeline:
     def _wake(self, device: str) -> None:
         self._lanes.submit(device, None)
 
-    async def _work(self, device: str, items: list[_Item | None]) -> None:
+    async def _work(self, device: str, items: list[Item | None]) -> None:
         """3. A lane's turn: what has come, behind what is parked, then some of what is parked."""
         fresh = [item for item in items if item is not None]
         if fresh and self._must_wait(device, fresh):
@@ -167,13 +150,13 @@ class Pipeline:
         if self._parking.holds(device) and self._may_resume() and await self._resume(device):
             self._wake(device)
 
-    def _must_wait(self, device: str, items: list[_Item]) -> bool:
+    def _must_wait(self, device: str, items: list[Item]) -> bool:
         # what the intake refused is settled without the store, unless something older of its device waits for it
         away = self._parking.away and any(item.request.decider is not None for item in items)
         return self._parking.holds(device) or away
 
     def _may_resume(self) -> bool:
-        return self._connected and not self._parking.away and not self._stopped
+        return self._replies.connected.is_set() and not self._parking.away and not self._stopped
 
     async def _resume(self, device: str) -> bool:
         """Settle some of what is parked for a device; whether it got on."""
@@ -187,11 +170,11 @@ class Pipeline:
         for command in parked:
             delivery = ParkedDelivery(command, partial(self._parking.finish, command.entry))
             request = parts.intake.read_command(delivery, command.received_at, command.command_id)
-            items.append(_Item(delivery, request, parts.clock.monotonic(), command.entry))
+            items.append(Item(delivery, request, parts.clock.monotonic(), command.entry))
         await self._settle(items)
         return not self._parking.away
 
-    async def _park(self, items: list[_Item], reason: str) -> None:
+    async def _park(self, items: list[Item], reason: str) -> None:
         """Keep commands until the store is back, and say so; what the limits do not allow is to be sent again."""
         kept: Sequence[bool | None] = [None] * len(items)
         try:
@@ -202,13 +185,13 @@ class Pipeline:
             log.warning("not_parked", error=str(error), commands=len(items))
             reason = str(error)
         for item, new in zip(items, kept, strict=True):
-            request = item.request
-            if new is None:
-                self._answer(item, Answer(refused(Overloaded(reason), request)))
-            else:
-                self._answer(item, Answer(Outcome(DEFERRED, request.digest, request.received_at), duplicate=not new))
+            if new is not None:
+                deferred = Outcome(DEFERRED, item.request.digest, item.request.received_at)
+                self._replies.answer(item, Answer(deferred, duplicate=not new))
+        too_many = [item for item, new in zip(items, kept, strict=True) if new is None]
+        await self._replies.turn_away(too_many, Overloaded(reason))
 
-    async def _settle(self, items: list[_Item]) -> None:
+    async def _settle(self, items: list[Item]) -> None:
         """4. A batch of one device becomes answers: the one place where a fault of ours is caught."""
         requests = [item.request for item in items]
         # each lane is a task, so this binding is its own
@@ -220,7 +203,8 @@ class Pipeline:
                 self._parking.lost(str(error))
                 return
             self._parking.full(str(error))
-            answers = [Answer(refused(Overloaded(str(error)), request)) for request in requests]
+            await self._replies.turn_away(items, Overloaded(str(error)))
+            return
         except StoreUnavailable as error:
             self._parking.lost(str(error))
             if items[0].parked is None:
@@ -233,19 +217,25 @@ class Pipeline:
                     await self._settle([item])
                 return
             log.exception("command_fault", command=requests[0].name)
-            self._bury(items[0].delivery, "gateway-fault", repr(error))
+            self._replies.bury(items[0].delivery, "gateway-fault", repr(error))
             fault = Fault(
                 "a fault in the gateway; the command is in the dead-letter topic", retry_after_ms=RETRY_AFTER_FAULT
             )
-            answers = [Answer(refused(fault, requests[0]))]
+            self._take_out(items)
+            await self._replies.turn_away(items, fault)
+            return
+        self._take_out(items)
         for item, answer in zip(items, answers, strict=True):
+            self._replies.answer(item, answer)
+
+    def _take_out(self, items: list[Item]) -> None:
+        """Of the inbox, where they come from there."""
+        for item in items:
             if item.parked is not None:
                 self._parking.settle(item.parked)
-                self.in_flight += 1
-                self._drained.clear()
-            self._answer(item, answer)
+                self._replies.expect()
 
-    async def _handle(self, items: list[_Item]) -> list[Answer]:
+    async def _handle(self, items: list[Item]) -> list[Answer]:
         """Handle a batch, again and again while the store is away and the patience of the oldest command lasts."""
         parts = self._parts
         requests = [item.request for item in items]
@@ -289,62 +279,6 @@ class Pipeline:
             # nothing probes for them any more
             for device in self._parking.devices:
                 self._wake(device)
-
-    def _answer(self, item: _Item, answer: Answer) -> None:
-        """5. The answer goes out, at once or when the read cache shows its effect."""
-        self._tally.answered(item.request, answer)
-        position = answer.outcome.position
-        if item.request.wait_for is WaitFor.PROJECTED and position is not None:
-            self._group.create_task(self._answer_projected(item, answer, position), name="answer when projected")
-        else:
-            self._publish(item, answer)
-
-    async def _answer_projected(self, item: _Item, answer: Answer, position: int) -> None:
-        try:
-            await self._parts.reached(position, PROJECTION_PATIENCE)
-        except TimedOut as error:
-            answer = Answer(refused(error, item.request))
-        self._publish(item, answer)
-
-    def _publish(self, item: _Item, answer: Answer) -> None:
-        topic, payload, properties = acknowledgement(
-            item.request, answer, gateway=self._parts.gateway, epoch=self._parts.epoch()
-        )
-        published = self._parts.publisher.publish(topic, payload, properties=properties)
-        published.add_done_callback(partial(self._confirmed, item, self._parts.clock.monotonic()))
-
-    def _bury(self, delivery: Delivery, reason: str, message: str, *, actor: str = "", settle: bool = False) -> None:
-        """Publish a dead letter; with ``settle`` nothing else is said of the delivery, so it ends with it."""
-        self._tally.buried(actor, reason, topic=delivery.topic[:MAX_TOPIC_KEPT], message=message)
-        letter = dead_letter(delivery, reason, message, self._parts.clock.now())
-        published = self._parts.publisher.publish(self._parts.deadletter_topic, letter, properties=_JSON)
-        if settle:
-            published.add_done_callback(partial(self._published, delivery, None))
-
-    def _confirmed(self, item: _Item, sent: float, published: "asyncio.Future[None]") -> None:
-        if not published.cancelled() and published.exception() is None:
-            now = self._parts.clock.monotonic()
-            self._parts.observe(Step.CONFIRM, now - sent, 1)
-            self._parts.observe(Step.TOTAL, now - item.since, 1)
-        self._published(item.delivery, item.parked, published)
-
-    def _published(self, delivery: Delivery, parked: ParkedEntry | None, published: "asyncio.Future[None]") -> None:
-        """6. The broker has the answer: PUBACK. Without a connection there is nobody to tell, and it comes again."""
-        error = None if published.cancelled() else published.exception()
-        if isinstance(error, PublishRefused):
-            # it has been settled: leaving it unacknowledged would only block all those behind it
-            log.error("answer_refused_by_broker", topic=delivery.topic, reason=str(error))
-            self.counters["answers_refused_by_broker"] += 1
-        elif isinstance(error, LinkLost) or published.cancelled():
-            self.counters["answers_not_confirmed"] += 1
-        if not published.cancelled() and not isinstance(error, LinkLost):
-            delivery.acknowledge()
-        elif parked is not None:
-            # it was PUBACKed when it was parked, so nobody brings it again but we
-            self._parking.unsettle(parked)
-        self.in_flight -= 1
-        if not self.in_flight:
-            self._drained.set()
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 INDEX_FLUSH_INTERVAL: Final = 1.0
 
+LATE: Final = 120.0
+"""Seconds; longer than Linux delivers what a killed process has written to a connection that is stuck."""
+
 
 @dataclass(frozen=True, slots=True)
 class Storage:
@@ -30,12 +33,14 @@ class Storage:
 
     Attributes:
         figures: what health tells of it.
+        late: seconds from the start in which an append of the gateway that ran before may still land.
         work: what has to run as long as the store is in use, by name.
     """
 
     store: EventStore
     outcomes: SearchableOutcomes
     figures: Callable[[], dict[str, Any]]
+    late: float = 0.0
     work: Mapping[str, Coroutine[Any, Any, None]] = field(default_factory=dict)
 
 
@@ -57,6 +62,7 @@ async def open_storage(
             IndexedStore(log, index),
             IndexedOutcomes(log, index, SqliteOutcomes(database)),
             lambda: {"kind": "eventstoredb", "following": follower.connected},
+            LATE,
             {"store follower": follower.run(), "event index": index.keep_flushed(INDEX_FLUSH_INTERVAL)},
         )
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -9,6 +10,10 @@ import pytest
 import pytest_asyncio
 
 from tests.support.chosen_store import CHOSEN, EMBEDDED
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # started in the background by a shell; what the tests start would ignore it, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -37,7 +37,7 @@ from tests.simulation.disk import (
     DiskVerdicts,
     Process,
 )
-from tests.simulation.event_log import EmbeddedLog, Log, Memory, RemoteLog
+from tests.simulation.event_log import LATEST, EmbeddedLog, Log, Memory, RemoteLog
 from tests.simulation.link import Link
 from tests.simulation.world import World
 
@@ -101,6 +101,11 @@ class Gateway:
     def attempts(self) -> int:
         """How often it tried to connect."""
         return self._link.attempts
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the broker has all that it published."""
+        return self._link.is_confirmed
 
     @property
     def lost_answers(self) -> int:
@@ -183,7 +188,15 @@ class Gateway:
         self.feed = Feed(
             store, DiskCursors(self._database), link, catalogue=CATALOGUE, topics=TOPICS, projected=self.projector.at
         )
-        handler = Handler(store, outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), world, self.feed.begin)
+        handler = Handler(
+            store,
+            outcomes,
+            aggregates,
+            partial(CODEC.encode, gateway="gw1"),
+            world,
+            self.feed.begin,
+            late_until=0.0 if limits.embedded else world.monotonic() + LATEST,
+        )
         parts = PipelineParts(
             intake=Intake(TOPICS, CATALOGUE, Access([OperatorRule((OPERATOR,))]), max_payload=4_096),
             rate=RateLimit(limits.rate, burst=5),

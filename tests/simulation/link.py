@@ -49,6 +49,11 @@ class Connection:
         self._in_flight: dict[int, asyncio.Future[None]] = {}
         self._published = 0
 
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the broker has confirmed all that was published."""
+        return not self._in_flight
+
     async def open(self) -> None:
         """Connect and subscribe."""
         self.wire.to_broker(self._ask)
@@ -150,6 +155,11 @@ class Link:
         future: asyncio.Future[None] = self._world.loop.create_future()
         fail(future, LinkLost("there is no connection to the broker"))
         return future
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the broker has confirmed all that was published on this connection; not without one."""
+        return self.connection is not None and self.connection.is_confirmed
 
     async def run(self) -> None:
         attempt = 0

@@ -158,6 +158,7 @@ class _Course:
             and not self.disk.inbox
             and gateway.projector.position == gateway.feed.position == head
             and not gateway.retained.waiting
+            and gateway.is_confirmed
             and self.broker.is_idle
         )
 

@@ -40,10 +40,12 @@ class Bench:
         self.clock = FixedClock(NOW)
         self.restart()
 
-    def restart(self) -> None:
-        """Forget all that is not in a store."""
+    def restart(self, late: float = 0.0) -> None:
+        """Forget all that is not in a store; for so many seconds an append from before may land."""
         aggregates = Aggregates(self.store, self.snapshots, CODEC, capacity=10, snapshot_every=5)
-        self.handler = Handler(self.store, self.outcomes, aggregates, partial(CODEC.encode, gateway="gw1"), self.clock)
+        encode = partial(CODEC.encode, gateway="gw1")
+        late_until = self.clock.monotonic() + late
+        self.handler = Handler(self.store, self.outcomes, aggregates, encode, self.clock, late_until=late_until)
 
     async def die_appending(self, requests: Sequence[Request]) -> None:
         """Be killed before these commands' events are appended, but after everything that comes before that."""
@@ -279,6 +281,34 @@ async def test_a_command_that_may_be_on_its_way_into_the_log_is_not_refused_as_e
     assert codes(await bench.handler.handle([request])) == [code]
 
 
+@pytest.mark.parametrize(("lands", "code"), [(True, 201), (False, 410)])
+async def test_an_expired_command_is_refused_only_once_no_append_from_before_the_restart_can_land(
+    *, lands: bool, code: int
+) -> None:
+    store = LosesTheRequest()
+    bench = Bench(store)
+    expiry = {"expires_at": (NOW + timedelta(seconds=1)).isoformat()}
+    request = bench.request("register", "c1", model="T", envelope=expiry)
+    with pytest.raises(StoreUnavailable):
+        await bench.handler.handle([request])
+    bench.restart(late=60)
+    bench.clock.advance(timedelta(seconds=2))
+    [answer] = await bench.handler.handle([request])
+    assert (answer.outcome.code, answer.outcome.retry_after_ms) == (503, 58_000)
+    if lands:
+        assert store.lost is not None
+        await store.append(*store.lost)
+    bench.clock.advance(timedelta(seconds=58))
+    [answer] = await bench.handler.handle([request])
+    assert (answer.outcome.code, answer.duplicate) == (code, lands)
+
+
+async def test_an_expired_command_without_an_id_of_its_own_is_no_copy_of_one_before_the_restart(bench: Bench) -> None:
+    bench.restart(late=60)
+    answer = await bench.send("register", model="T", envelope={"expires_at": (NOW - timedelta(1)).isoformat()})
+    assert answer.outcome.code == 410
+
+
 @pytest.mark.parametrize(("expected", "code"), [(0, 200), (1, 412), (-1, 412)])
 async def test_the_expected_revision_must_match(bench: Bench, expected: int, code: int) -> None:
     await bench.send("register", "c1", model="T")
@@ -343,11 +373,11 @@ async def test_after_a_conflict_the_command_is_decided_again_on_the_new_state() 
 class LosesTheRequest(MemoryStore):
     """Of the first append nobody knows whether it will take effect."""
 
-    lost = False
+    lost: tuple[str, int, Sequence[NewEvent]] | None = None
 
     async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
-        if not self.lost:
-            self.lost = True
+        if self.lost is None:
+            self.lost = stream, expected, events
             raise StoreUnavailable("no answer")
         return await super().append(stream, expected, events)
 

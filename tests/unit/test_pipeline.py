@@ -151,6 +151,37 @@ async def test_on_a_full_disk_the_sender_is_told_to_send_again(bench: Bench) -> 
     assert delivery.acknowledged == 1
 
 
+async def test_what_comes_behind_a_command_that_is_turned_away_waits_until_the_broker_has_that(bench: Bench) -> None:
+    async def full(requests: Sequence[Request]) -> list[Answer]:
+        if requests[0].command_id == "first":
+            raise StorageFull("disk full")
+        return await accept_all(requests)
+
+    async def turned_away(times: int) -> "asyncio.Future[None]":
+        while len(bench.broker.published) < times:
+            await asyncio.sleep(0)
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert bench.broker.codes() == [503] * times
+        return bench.broker.published[-1][2]
+
+    bench.broker.confirms_at_once = False
+    deliveries = [report(command_id=command_id) for command_id in ("first", "second")]
+    async with bench.running(full) as pipeline:
+        pipeline.lost()
+        pipeline.accept(deliveries[0])
+        told = await turned_away(1)
+        pipeline.accept(deliveries[1])
+        told.set_exception(LinkLost("gone"))
+        pipeline.connected()
+        told = await turned_away(2)
+        bench.broker.confirms_at_once = True
+        told.set_result(None)
+        await pipeline.drained()
+    assert bench.broker.codes() == [503, 503, 201]
+    assert [delivery.acknowledged for delivery in deliveries] == [1, 1]
+
+
 async def test_a_fault_of_ours_costs_only_the_command_that_met_it(bench: Bench) -> None:
     async def faulty(requests: Sequence[Request]) -> list[Answer]:
         if any(request.command_id == "bad" for request in requests):
