@@ -20,6 +20,16 @@ REPOSITORY: Final = Path(__file__).parents[2]
 STARTING: Final = 20.0
 STOPPING: Final = 15.0
 
+OPERATORS: Final = """\
+[[operators]]
+actors = ["alice", "operator-*"]
+
+[[operators]]
+actors = ["olga"]
+devices = ["valve-*"]
+"""
+"""Alice of every device, Olga of valves only."""
+
 Sections = Mapping[str, Mapping[str, object]]
 
 DEFAULTS: Final[Sections] = {
@@ -191,4 +201,4 @@ def _toml(sections: Sections) -> str:
         "\n".join([f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items())])
         for name, values in sections.items()
     ]
-    return "\n\n".join([*tables, '[[operators]]\nactors = ["alice", "operator-*"]\n'])
+    return "\n\n".join([*tables, OPERATORS])
