@@ -129,7 +129,8 @@ class Parking:
 
         Returns:
             For each whether it is new, or a copy of one that waits already; ``None`` for what is not kept: a dry run,
-            which nobody waits for, and what is beyond the limits.
+            which nobody waits for, what is beyond the limits, and a copy of one that has its answer: that may have been
+            to send it again, and it is about to leave the inbox.
 
         Raises:
             StoreUnavailable: the gateway's own disk does not let it; none was kept.
@@ -143,11 +144,8 @@ class Parking:
             kept = await self._inbox.park(to_keep) if to_keep else ()
         finally:
             self._actors -= taken
-        news = [None if parked is None else parked.entry.arrival in kept for parked in allowed]
-        for parked, new in zip(allowed, news, strict=True):
-            if parked is not None and new:
-                self._enter(parked.entry)
-        return news
+        places = iter(kept)
+        return [None if parked is None else self._is_new(parked.entry, next(places)) for parked in allowed]
 
     async def next_of(self, device: str, limit: int) -> list[Parked]:
         """The commands of a device that have waited longest and are not settled yet.
@@ -263,6 +261,14 @@ class Parking:
             self._arrival += 1
             allowed.append(_parked(delivery, request, self._arrival, most))
         return allowed
+
+    def _is_new(self, entry: ParkedEntry, arrival: int) -> bool | None:
+        """Of a command that is kept under this number: whether it is new, and ``None`` if it waits no more."""
+        if arrival == entry.arrival:
+            self._enter(entry)
+            return True
+        waits = any(one.arrival == arrival for one in self._waiting.get(entry.device, ()))
+        return False if waits else None
 
     def _enter(self, entry: ParkedEntry) -> None:
         entries = self._waiting.setdefault(entry.device, deque())

@@ -188,8 +188,10 @@ class Inbox(Protocol):
         """All of them, without their content, in the order of arrival."""
         ...
 
-    async def park(self, commands: Sequence[Parked]) -> frozenset[int]:
-        """Keep commands; durable on return. Returns the arrival numbers of those that were not kept already.
+    async def park(self, commands: Sequence[Parked]) -> Sequence[int]:
+        """Keep commands; durable on return. Returns the arrival number under which each is kept.
+
+        That is its own, or the one of a copy that was kept before.
 
         Raises:
             StorageFull: there would be too little room left on the disk; none was kept.

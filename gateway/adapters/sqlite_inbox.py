@@ -13,7 +13,9 @@ from gateway.errors import StorageFull
 from gateway.messages import MessageProperties, Parked, ParkedEntry
 
 _INSERT: Final = (
-    "INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (copy_of) DO NOTHING RETURNING arrival"
+    "INSERT INTO inbox VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    # what changes nothing: of a conflict that is passed over, nothing would be returned
+    " ON CONFLICT (copy_of) DO UPDATE SET copy_of = copy_of RETURNING arrival"
 )
 
 
@@ -41,8 +43,10 @@ class SqliteInbox:
         )
         return [ParkedEntry(*row) for row in rows]
 
-    async def park(self, commands: Sequence[Parked]) -> frozenset[int]:
-        """Keep commands; durable on return. Returns the arrival numbers of those that were not kept already.
+    async def park(self, commands: Sequence[Parked]) -> Sequence[int]:
+        """Keep commands; durable on return. Returns the arrival number under which each is kept.
+
+        That is its own, or the one of a copy that was kept before.
 
         Raises:
             StorageFull: there would be too little room left on the disk; none was kept.
@@ -74,15 +78,12 @@ class SqliteInbox:
         await self._database.writer.change("DELETE FROM inbox WHERE arrival = ?", numbers)
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[Sequence[object]], reserve: int) -> frozenset[int]:
+def _insert(connection: sqlite3.Connection, rows: Sequence[Sequence[object]], reserve: int) -> list[int]:
     (_, _, file) = connection.execute("PRAGMA database_list").fetchone()
     disk = os.statvfs(file)
     if disk.f_bavail * disk.f_frsize < reserve:
         raise StorageFull(f"less than {reserve} bytes are free on the disk: no more commands are parked")
-    kept: set[int] = set()
-    for row in rows:
-        kept.update(arrival for (arrival,) in connection.execute(_INSERT, row).fetchall())
-    return frozenset(kept)
+    return [int(connection.execute(_INSERT, row).fetchall()[0][0]) for row in rows]
 
 
 def _row(command: Parked) -> tuple[object, ...]:

@@ -48,7 +48,7 @@ def parked(arrival: int, device: str = "p", copy_of: bytes | None = None) -> Par
 async def test_a_command_comes_out_exactly_as_it_went_in(inbox: Inbox) -> None:
     unread = replace(parked(3), properties=MessageProperties(complete=False))
     commands = [parked(1), parked(2, copy_of=bytes(16)), unread]
-    assert await inbox.park(commands) == {1, 2, 3}
+    assert await inbox.park(commands) == [1, 2, 3]
     assert list(await inbox.read("p", after=0, limit=10)) == commands
 
 
@@ -61,12 +61,12 @@ async def test_commands_wait_in_the_order_of_arrival_whenever_they_were_kept(inb
 
 async def test_a_copy_of_one_that_waits_is_not_kept(inbox: Inbox) -> None:
     copy_of = bytes(range(16))
-    assert await inbox.park([parked(1, copy_of=copy_of), parked(2, copy_of=copy_of)]) == {1}
-    assert await inbox.park([parked(3, copy_of=copy_of), parked(4), parked(5)]) == {4, 5}
+    assert await inbox.park([parked(1, copy_of=copy_of), parked(2, copy_of=copy_of)]) == [1, 1]
+    assert await inbox.park([parked(3, copy_of=copy_of), parked(4), parked(5)]) == [1, 4, 5]
 
 
 async def test_what_is_removed_is_gone_and_may_come_again(inbox: Inbox) -> None:
     await inbox.park([parked(1, copy_of=bytes(16)), parked(2)])
     await inbox.remove([1, 99])
     assert [entry.arrival for entry in await inbox.waiting()] == [2]
-    assert await inbox.park([parked(3, copy_of=bytes(16))]) == {3}
+    assert await inbox.park([parked(3, copy_of=bytes(16))]) == [3]

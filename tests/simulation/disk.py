@@ -105,7 +105,7 @@ class DiskInbox:
     async def waiting(self) -> Sequence[ParkedEntry]:
         return await self._database.read(lambda: [self._rows[arrival].entry for arrival in sorted(self._rows)])
 
-    async def park(self, commands: Sequence[Parked]) -> frozenset[int]:
+    async def park(self, commands: Sequence[Parked]) -> Sequence[int]:
         return await self._database.write(lambda: self._insert(commands))
 
     async def read(self, device: str, *, after: int, limit: int) -> Sequence[Parked]:
@@ -124,17 +124,21 @@ class DiskInbox:
 
         await self._database.write(delete)
 
-    def _insert(self, commands: Sequence[Parked]) -> frozenset[int]:
-        kept: set[int] = set()
-        copies = {row.copy_of for row in self._rows.values()} - {None}
+    def _insert(self, commands: Sequence[Parked]) -> Sequence[int]:
+        kept: list[int] = []
+        copies: dict[bytes | None, int] = {
+            row.copy_of: arrival for arrival, row in self._rows.items() if row.copy_of is not None
+        }
         for command in commands:
-            if command.copy_of not in copies:
-                entry = command.entry
-                self._rows[entry.arrival] = command
+            entry = command.entry
+            place = copies.get(command.copy_of, entry.arrival)
+            if place == entry.arrival:
+                self._rows[place] = command
                 self._database.disk.parked_ever.add((entry.actor, entry.device, command.command_id))
-                copies |= {command.copy_of} - {None}
-                kept.add(entry.arrival)
-        return frozenset(kept)
+                if command.copy_of is not None:
+                    copies[command.copy_of] = place
+            kept.append(place)
+        return kept
 
 
 class DiskVerdicts:

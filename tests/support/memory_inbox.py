@@ -12,14 +12,15 @@ class MemoryInbox:
     async def waiting(self) -> Sequence[ParkedEntry]:
         return [self.commands[arrival].entry for arrival in sorted(self.commands)]
 
-    async def park(self, commands: Sequence[Parked]) -> frozenset[int]:
-        kept = set()
+    async def park(self, commands: Sequence[Parked]) -> Sequence[int]:
+        kept = []
         for command in commands:
-            copies = {parked.copy_of for parked in self.commands.values()} - {None}
-            if command.copy_of not in copies:
-                self.commands[command.entry.arrival] = command
-                kept.add(command.entry.arrival)
-        return frozenset(kept)
+            copies: dict[bytes | None, int] = {
+                one.copy_of: arrival for arrival, one in self.commands.items() if one.copy_of is not None
+            }
+            kept.append(copies.get(command.copy_of, command.entry.arrival))
+            self.commands.setdefault(kept[-1], command)
+        return kept
 
     async def read(self, device: str, *, after: int, limit: int) -> Sequence[Parked]:
         found = [self.commands[arrival] for arrival in sorted(self.commands) if arrival > after]

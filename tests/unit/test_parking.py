@@ -202,7 +202,7 @@ async def test_beyond_the_limits_the_sender_is_told_to_send_again(
 
 async def test_devices_that_park_at_the_same_time_share_the_room(site: Site) -> None:
     class SlowInbox(MemoryInbox):
-        async def park(self, commands: Sequence[Parked]) -> frozenset[int]:
+        async def park(self, commands: Sequence[Parked]) -> Sequence[int]:
             for _ in range(5):
                 await asyncio.sleep(0)
             return await super().park(commands)
@@ -295,7 +295,7 @@ async def test_nobody_waits_for_a_dry_run(site: Site) -> None:
 async def test_a_command_that_cannot_be_kept_is_to_be_sent_again(
     site: Site, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def cannot(_commands: Sequence[Parked]) -> frozenset[int]:
+    async def cannot(_commands: Sequence[Parked]) -> Sequence[int]:
         raise error
 
     monkeypatch.setattr(site.inbox, "park", cannot)
@@ -427,6 +427,36 @@ async def test_a_parked_command_that_meets_a_fault_of_ours_is_answered_and_burie
         await site.until_empty()
     assert [site.codes_of(f"c{number}") for number in range(3)] == [[202, 201], [202, 500], [202, 201]]
     assert site.broker.letters() == ["gateway-fault"]
+
+
+async def test_a_copy_of_a_command_that_was_told_to_come_again_is_not_taken_for_one_that_waits(site: Site) -> None:
+    async def faulty(requests: Sequence[Request]) -> list[Answer]:
+        if not site.store.away:
+            raise RuntimeError("a bug")
+        return await site.handle(requests)
+
+    class SlowInbox(MemoryInbox):
+        removes = asyncio.Event()
+
+        async def remove(self, arrivals: Sequence[int]) -> None:
+            await self.removes.wait()
+            await super().remove(arrivals)
+
+    site.inbox = SlowInbox()
+    async with site.running(faulty) as pipeline:
+        pipeline.accept(report("c1"))
+        await site.until_parked(1)
+        site.store_is_back()
+        while site.codes_of("c1") != [202, 500]:
+            await asyncio.sleep(0)
+        site.store.away = True
+        site.parking.lost("away again")
+        pipeline.accept(report("c1"))
+        await pipeline.drained()
+        site.store.away = False
+        SlowInbox.removes.set()
+        await site.until_empty()
+    assert site.codes_of("c1") == [202, 500, 503]
 
 
 async def test_after_a_stop_parked_commands_wait_for_the_next_start(site: Site) -> None:

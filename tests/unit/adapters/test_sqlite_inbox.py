@@ -64,4 +64,4 @@ async def test_a_database_of_the_first_version_gets_an_inbox_and_keeps_events_an
         assert [event.type for event in await SqliteLog(database).read_stream("device-p")] == ["Old"]
         assert await SqliteOutcomes(database).find("device-p", 0, [KEY]) == {KEY: OUTCOME}
         assert await SqliteSnapshots(database).load_snapshot("device-p") is None
-        assert await SqliteInbox(database, reserve=0).park([COMMAND]) == {1}
+        assert await SqliteInbox(database, reserve=0).park([COMMAND]) == [1]
