@@ -9,7 +9,7 @@ PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --gene
 # most tests wait for some process or other; a file stays with one worker
 SIDE_BY_SIDE := --numprocesses $(or $(WORKERS),4) --dist loadfile
 
-.PHONY: help setup run test test-kurrentdb test-eventstoredb simulate soak deb test-systemd demo bench bench-quick check lock clean
+.PHONY: help setup run test test-kurrentdb test-eventstoredb simulate soak fuzz deb test-systemd demo bench bench-quick check lock clean
 
 help: ## show the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 20
@@ -38,6 +38,11 @@ simulate: setup ## tell one simulated run, the same each time: SEED=911
 soak: setup ## simulated runs with new seeds, until one fails or until stopped
 	.venv/bin/python -m tests.simulation soak $(SEED)
 
+fuzz: setup ## inputs that reach ever more of the code, made by atheris: TARGET=commands, queries or packets; SECONDS=300
+	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-fuzz.txt
+	@mkdir -p .local
+	.venv/bin/python -m tests.fuzz $(or $(TARGET),commands) -artifact_prefix=.local/ -max_total_time=$(or $(SECONDS),300)
+
 deb: setup ## dist/*.deb for the Debian and the architecture of this machine
 	@systemd/deb/build
 
@@ -63,6 +68,7 @@ lock: setup ## pin the requirements anew, with hashes; UPGRADE=1 takes newer rel
 	$(PIN) pyproject.toml --output-file requirements.txt
 	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --group dev --constraint requirements.txt --output-file requirements-dev.txt
 	$(PIN) pyproject.toml --extra enrol --extra kurrentdb --group dev --constraint requirements.txt --output-file requirements-kurrentdb.txt
+	$(PIN) --group fuzz --output-file requirements-fuzz.txt
 	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --no-emit-package grpcio-tools --no-emit-package setuptools --constraint requirements-dev.txt --output-file systemd/deb/requirements.txt
 
 clean: ## remove all that make made: .venv, caches, and .local with the state of "make run"

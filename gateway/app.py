@@ -325,7 +325,7 @@ class Gateway:
                 self._clock,
                 before_append=self._feed.begin,
                 observe=observe,
-                late_until=self._clock.monotonic() + self._storage.late,
+                late_until=self._clock.monotonic() + (self._storage.late if self._found.crashed else 0.0),
             ),
             parking=self._parking,
             publisher=self._link,

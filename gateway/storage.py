@@ -33,7 +33,7 @@ class Storage:
 
     Attributes:
         figures: what health tells of it.
-        late: seconds from the start in which an append of the gateway that ran before may still land.
+        late: seconds from a start after a crash in which an append of the gateway that ran before may still land.
         work: what has to run as long as the store is in use, by name.
     """
 

@@ -45,7 +45,7 @@ async def _clean_loop() -> AsyncIterator[None]:
     await asyncio.sleep(0)
     left = {task for task in asyncio.all_tasks() - before if not task.done()} - {asyncio.current_task()}
     assert not left, f"tasks left behind: {left}"
-    known = (_is_of_an_older_loop, _is_of_a_broken_line, _is_of_a_call_that_was_given_up)
+    known = (_is_of_an_older_loop, _is_of_a_broken_line, _is_of_a_call_that_was_given_up, _is_of_a_lost_broker)
     complaints = [context for context in complaints if not any(one(context) for one in known)]
     assert not complaints, f"errors that nobody saw: {complaints}"
 
@@ -63,3 +63,8 @@ def _is_of_a_broken_line(context: dict[str, Any]) -> bool:
 def _is_of_a_call_that_was_given_up(context: dict[str, Any]) -> bool:
     # gRPC leaves the task behind that sends to a server which did not answer in time
     return "destroyed" in context["message"] and "_consume_request_iterator" in repr(context.get("task"))
+
+
+def _is_of_a_lost_broker(context: dict[str, Any]) -> bool:
+    # aiomqtt keeps how a connection ended for whoever waits for it, and a technician may have left before
+    return "never retrieved" in context["message"] and repr(context.get("exception")).startswith("MqttCodeError(")

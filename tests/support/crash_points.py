@@ -32,6 +32,7 @@ from gateway.parking import Parking
 from gateway.pipeline import Pipeline
 from gateway.projection import Projection
 from gateway.projector import Projector
+from gateway.replies import Replies
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ COMMAND_PATH: Final[dict[str, Point]] = {
     "after append": Point(Handler, "_append", after=True),
     "before outcome": Point(SqliteOutcomes, "remember"),
     "after outcome": Point(SqliteOutcomes, "remember", after=True),
-    "before acknowledgement": Point(Pipeline, "_publish"),
+    "before acknowledgement": Point(Replies, "_publish"),
     "after acknowledgement": Point(MqttDelivery, "acknowledge"),
     "after PUBACK": Point(MqttDelivery, "acknowledge", after=True),
     "after snapshot": Point(SqliteSnapshots, "save_snapshot", after=True),
