@@ -127,6 +127,8 @@ async def _run(
             finally:
                 stop.set()
                 gateway.launch()
+        # before it is asked to stop, it has to be there
+        await asyncio.to_thread(gateway.wait_online)
         await assert_kept(fleet, own_site, broker_forgot=broker_forgets)
 
 
