@@ -59,6 +59,17 @@ async def test_a_kill_at_each_point_of_start_and_read_side_keeps_every_promise(o
     await _run(own_site, kill_at_each)
 
 
+async def test_a_kill_at_each_point_of_a_rebuild_keeps_every_promise(own_site: Site) -> None:
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        for label in _shuffled(crash_points.REBUILD):
+            dying = asyncio.create_task(_die_at(gateway, label, 1))
+            await asyncio.sleep(0)
+            await _rebuild(gateway)
+            await dying
+
+    await _run(own_site, kill_at_each)
+
+
 @pytest.mark.skipif(CHOSEN != STAND_IN, reason="needs a store of its own that can be killed")
 async def test_a_kill_while_commands_are_parked_and_settled_keeps_every_promise(own_site: Site) -> None:
     async def kill_at_each(gateway: GatewayProcess) -> None:
@@ -100,8 +111,11 @@ async def test_a_broker_that_is_killed_at_each_point_costs_no_promise(own_site: 
     broker = own_site.broker
 
     async def kill_at_each(gateway: GatewayProcess) -> None:
-        for label in _shuffled(crash_points.COMMAND_PATH | crash_points.READ_SIDE):
-            gateway.launch((label, random.randint(1, 3), broker.process_id))
+        under_load = crash_points.COMMAND_PATH | crash_points.READ_SIDE
+        for label in _shuffled(under_load | crash_points.START | crash_points.REBUILD):
+            gateway.launch((label, random.randint(1, 3) if label in under_load else 1, broker.process_id))
+            if label in crash_points.REBUILD:
+                await _rebuild(gateway)
             await asyncio.to_thread(broker.wait_killed)
             await asyncio.to_thread(broker.start)
             await asyncio.to_thread(gateway.wait_online)
@@ -130,6 +144,11 @@ async def _run(
         # before it is asked to stop, it has to be there
         await asyncio.to_thread(gateway.wait_online)
         await assert_kept(fleet, own_site, broker_forgot=broker_forgets)
+
+
+async def _rebuild(gateway: GatewayProcess) -> None:
+    await asyncio.to_thread(gateway.wait_online)
+    gateway.signal(signal.SIGUSR1)
 
 
 def _shuffled(points: Mapping[str, Point]) -> list[str]:

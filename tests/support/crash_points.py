@@ -11,8 +11,9 @@ import itertools
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from gateway import app
@@ -41,11 +42,13 @@ class Point:
 
     Attributes:
         owner: class or module that has it.
+        since: passages count from the first call of this function on.
     """
 
     owner: Any
     name: str
     after: bool = False
+    since: "Point | None" = None
 
 
 COMMAND_PATH: Final[dict[str, Point]] = {
@@ -86,7 +89,15 @@ PARKING: Final[dict[str, Point]] = {
     "before removal": Point(SqliteInbox, "remove"),
     "after removal": Point(SqliteInbox, "remove", after=True),
 }
-POINTS: Final[dict[str, Point]] = {**COMMAND_PATH, **READ_SIDE, **START, **EMBEDDED, **PARKING}
+_ASKED: Final = Point(Projector, "rebuild")
+REBUILD: Final[dict[str, Point]] = {
+    "rebuild asked for": replace(_ASKED, after=True),
+    "cleared for a rebuild": Point(Projection, "clear", after=True, since=_ASKED),
+    **{f"{label} of a rebuild": replace(point, since=_ASKED) for label, point in READ_SIDE.items()},
+}
+"""In a rebuild that is asked for by SIGUSR1."""
+
+POINTS: Final[dict[str, Point]] = {**COMMAND_PATH, **READ_SIDE, **START, **EMBEDDED, **PARKING, **REBUILD}
 
 
 def plant(point: Point, passage: int, victim: int) -> None:
@@ -97,10 +108,16 @@ def plant(point: Point, passage: int, victim: int) -> None:
     """
     original: Callable[..., Any] = getattr(point.owner, point.name)
     passages = itertools.count(1)
+    begun = threading.Event()
 
     def pass_by() -> None:
-        if next(passages) == passage:
+        if begun.is_set() and next(passages) == passage:
             os.kill(victim or os.getpid(), signal.SIGKILL)
+
+    if point.since is None:
+        begun.set()
+    else:
+        _tell_of(point.since, begun)
 
     @functools.wraps(original)
     def call(*arguments: Any, **named: Any) -> Any:
@@ -121,6 +138,17 @@ def plant(point: Point, passage: int, victim: int) -> None:
         return result
 
     setattr(point.owner, point.name, call_async if inspect.iscoroutinefunction(original) else call)
+
+
+def _tell_of(point: Point, begun: threading.Event) -> None:
+    original: Callable[..., Any] = getattr(point.owner, point.name)
+
+    @functools.wraps(original)
+    def call(*arguments: Any, **named: Any) -> Any:
+        begun.set()
+        return original(*arguments, **named)
+
+    setattr(point.owner, point.name, call)
 
 
 if __name__ == "__main__":
