@@ -90,6 +90,7 @@ class Parking:
         self._actors: Counter[str] = Counter()
         self._arrival = 0
         self._finished: list[int] = []
+        self._turned_away: set[int] = set()
         self._work = asyncio.Event()
         self._away = asyncio.Event()
         self._pause = _SHORTEST_PAUSE
@@ -129,8 +130,8 @@ class Parking:
 
         Returns:
             For each whether it is new, or a copy of one that waits already; ``None`` for what is not kept: a dry run,
-            which nobody waits for, what is beyond the limits, and a copy of one that has its answer: that may have been
-            to send it again, and it is about to leave the inbox.
+            which nobody waits for, what is beyond the limits, and a copy of one that was told to be sent again, and is
+            about to leave the inbox.
 
         Raises:
             StoreUnavailable: the gateway's own disk does not let it; none was kept.
@@ -161,8 +162,10 @@ class Parking:
         waiting = {entry.arrival for entry in entries}
         return [command for command in found if command.entry.arrival in waiting]
 
-    def settle(self, entry: ParkedEntry) -> None:
-        """It has its outcome: newer commands of its device need not wait for it any more."""
+    def settle(self, entry: ParkedEntry, *, turned_away: bool = False) -> None:
+        """It has its outcome, or is to be sent again: newer commands of its device need not wait for it any more."""
+        if turned_away:
+            self._turned_away.add(entry.arrival)
         entries = self._waiting[entry.device]
         entries.remove(entry)
         self._actors -= Counter((entry.actor,))
@@ -171,6 +174,7 @@ class Parking:
 
     def unsettle(self, entry: ParkedEntry) -> None:
         """Its final acknowledgement did not reach the broker: it is given again, by the memory of outcomes."""
+        self._turned_away.discard(entry.arrival)
         self._enter(entry)
 
     def finish(self, entry: ParkedEntry) -> None:
@@ -237,6 +241,7 @@ class Parking:
             finished, self._finished = self._finished, []
             try:
                 await self._inbox.remove(finished)
+                self._turned_away.difference_update(finished)
             except StoreUnavailable as error:
                 # they would only be answered once more after a restart
                 log.warning("inbox_not_cleared", error=str(error), next_try_s=_LONGEST_PAUSE)
@@ -263,12 +268,11 @@ class Parking:
         return allowed
 
     def _is_new(self, entry: ParkedEntry, arrival: int) -> bool | None:
-        """Of a command that is kept under this number: whether it is new, and ``None`` if it waits no more."""
+        """Of a command that is kept under this number: whether it is new; ``None`` if no more will be said of it."""
         if arrival == entry.arrival:
             self._enter(entry)
             return True
-        waits = any(one.arrival == arrival for one in self._waiting.get(entry.device, ()))
-        return False if waits else None
+        return None if arrival in self._turned_away else False
 
     def _enter(self, entry: ParkedEntry) -> None:
         entries = self._waiting.setdefault(entry.device, deque())

@@ -221,19 +221,18 @@ class Pipeline:
             fault = Fault(
                 "a fault in the gateway; the command is in the dead-letter topic", retry_after_ms=RETRY_AFTER_FAULT
             )
-            self._take_out(items)
+            self._take_out(items[0], turned_away=True)
             await self._replies.turn_away(items, fault)
             return
-        self._take_out(items)
         for item, answer in zip(items, answers, strict=True):
+            self._take_out(item, turned_away=answer.outcome.retry_after_ms is not None)
             self._replies.answer(item, answer)
 
-    def _take_out(self, items: list[Item]) -> None:
-        """Of the inbox, where they come from there."""
-        for item in items:
-            if item.parked is not None:
-                self._parking.settle(item.parked)
-                self._replies.expect()
+    def _take_out(self, item: Item, *, turned_away: bool) -> None:
+        """Of the inbox, where it comes from there."""
+        if item.parked is not None:
+            self._parking.settle(item.parked, turned_away=turned_away)
+            self._replies.expect()
 
     async def _handle(self, items: list[Item]) -> list[Answer]:
         """Handle a batch, again and again while the store is away and the patience of the oldest command lasts."""
