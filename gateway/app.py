@@ -26,6 +26,7 @@ from gateway.adapters.sqlite_snapshots import SqliteSnapshots
 from gateway.adapters.state_dir import claim_state_dir, last_sign_of_life, show_life
 from gateway.aggregates import Aggregates
 from gateway.broker import link_options
+from gateway.broker_drops import DROPPED, BrokerDrops
 from gateway.broker_session import BrokerSession
 from gateway.codec import EventCodec
 from gateway.custom_projection import CustomProjection
@@ -146,7 +147,9 @@ class Gateway:
         discovery = Discovery(topics, settings.gateway.id, settings.homeassistant.prefix)
         announced = settings.homeassistant.enabled
         filters = [topics.commands, topics.queries, *([discovery.birth_topic] if announced else [])]
-        self._link = Link(link_options(settings.mqtt, found.client_id), filters)
+        self._drops = BrokerDrops()
+        wishes = [DROPPED] if settings.mqtt.watch_drops else []
+        self._link = Link(link_options(settings.mqtt, found.client_id), filters, wishes=wishes)
         self._retained = Retained(
             self._link,
             projection,
@@ -182,6 +185,7 @@ class Gateway:
             self._ledger,
             lambda: self._link.epoch,
             lambda: self._link.is_up,
+            lambda: self._drops.count,
         )
         self._health = Health(
             self._link,
@@ -205,6 +209,7 @@ class Gateway:
             outages=self._outages,
             retained=self._retained,
             feed=self._feed,
+            drops=self._drops,
         )
         self._link_events = LinkEvents(
             session.deliver, session.connected, session.lost, SqliteIdentity(database).next_epoch, self._health.will

@@ -86,7 +86,7 @@ def acl(
     access = Access(rules)
     sections = [
         _HEAD.format(root=root),
-        _user("the gateway itself; its doctor asks what was dropped", gateway, root, _OF_THE_GATEWAY)
+        _user("the gateway itself; it asks what was dropped", gateway, root, _OF_THE_GATEWAY)
         + "\ntopic read $SYS/broker/publish/messages/dropped",
         *_homeassistant(gateway, root, homeassistant),
         _user("what watches gateway and broker: reads, and sends nothing", "_metrics", root, _OF_A_WATCHER)

@@ -7,6 +7,7 @@ import structlog
 
 from gateway.adapters.mqtt import Connected
 from gateway.adapters.sqlite_identity import SqliteCursors
+from gateway.broker_drops import DROPPED, BrokerDrops
 from gateway.errors import StoreUnavailable
 from gateway.feed import Feed
 from gateway.found import SESSION
@@ -43,6 +44,7 @@ class BrokerSession:
     outages: OutageWatch
     retained: Retained
     feed: Feed
+    drops: BrokerDrops
 
     def deliver(self, delivery: Delivery) -> None:
         """A message came."""
@@ -54,6 +56,8 @@ class BrokerSession:
             # what is retained came with a connection, which sends everything anyway
             if delivery.payload == BIRTH and not delivery.retain and self.announced:
                 self.retained.send_again()
+        elif delivery.topic == DROPPED:
+            self.drops.take(delivery)
         else:
             self.pipeline.accept(delivery)
 
@@ -77,6 +81,7 @@ class BrokerSession:
         self.health.lost()
         self.retained.lost()
         self.feed.lost()
+        self.drops.lost()
         self.pipeline.lost()
 
     async def _remember(self) -> None:

@@ -24,6 +24,7 @@ class Figures:
         store_figures: what is told of the event store beside the rest.
         epoch: number of the current broker connection.
         connected: whether it stands.
+        dropped: messages that the broker says it has dropped.
     """
 
     gateway: str
@@ -38,6 +39,7 @@ class Figures:
     ledger: OutageLedger
     epoch: Callable[[], int]
     connected: Callable[[], bool]
+    dropped: Callable[[], int | None]
 
     def __call__(self) -> dict[str, Any]:
         """All figures."""
@@ -47,7 +49,7 @@ class Figures:
             "gateway": self.gateway,
             "version": __version__,
             "epoch": self.epoch(),
-            "broker": {"connected": self.connected()},
+            "broker": {"connected": self.connected(), "dropped": self.dropped()},
             "in_flight": self.pipeline.in_flight,
             "event_store": {
                 **self.store_figures(),

@@ -1,5 +1,6 @@
 """The figures of health as Prometheus metrics, made when somebody asks; between two scrapes they cost nothing."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
@@ -97,6 +98,12 @@ class Metrics(Collector):
             yield GaugeMetricFamily(f"{PREFIX}{name}", documentation, value=value)
         for name, documentation in _OUTAGE_GAUGES.items():
             yield GaugeMetricFamily(f"{PREFIX}outages_{name}", documentation, value=len(figures["outages"][name]))
+        dropped = figures["broker"]["dropped"]
+        yield CounterMetricFamily(
+            f"{PREFIX}broker_dropped_messages",
+            "Messages that the broker has dropped since its start, of all clients; NaN where it does not tell",
+            value=math.nan if dropped is None else dropped,
+        )
         yield from self._counted()
         yield self._steps()
 

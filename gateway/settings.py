@@ -110,6 +110,9 @@ class MqttSettings(Section):
     session_expiry: int = Field(604_800, ge=60, le=2**32 - 2, description="Seconds that the broker keeps our session")
     will_delay: int = Field(5, ge=0, le=3_600, description="Seconds until the broker says that we are offline")
     max_payload: int = Field(65_536, ge=256, le=16_777_216, description="Bytes of a command; more is refused unread")
+    watch_drops: bool = Field(
+        default=True, description="Ask the broker how many messages it drops ($SYS); it need not tell"
+    )
     backoff_min: float = Field(0.2, gt=0, le=60, description="Seconds before the first attempt to connect again")
     backoff_max: float = Field(30.0, gt=0, le=3_600, description="Seconds between attempts at the most")
     tls: TlsSettings = TlsSettings()

@@ -129,11 +129,13 @@ class Link:
         attempts: to connect so far, in this run.
     """
 
-    def __init__(self, options: LinkOptions, filters: Sequence[str]) -> None:
+    def __init__(self, options: LinkOptions, filters: Sequence[str], *, wishes: Sequence[str] = ()) -> None:
+        """Subscribe to ``filters``, without which there is no connection, and to ``wishes`` where it is allowed."""
         self.epoch = 0
         self.attempts = 0
         self._options = options
         self._filters = tuple(filters)
+        self._wishes = tuple(wishes)
         self._connection: Connection | None = None
         self._owed = OwedPubacks()
         self._closing = asyncio.Event()
@@ -251,7 +253,8 @@ class Link:
     async def _subscribe(self, client: aiomqtt.Client) -> None:
         # retainAsPublished: without it a retained command would look like any other
         wanted = [(one, SubscribeOptions(qos=1, retainAsPublished=True)) for one in self._filters]
-        for one, code in zip(self._filters, await client.subscribe(wanted), strict=False):
+        wishes = [(one, SubscribeOptions(qos=0)) for one in self._wishes]
+        for one, code in zip(self._filters, await client.subscribe(wanted + wishes), strict=False):
             if getattr(code, "is_failure", False):
                 raise LinkLost(f"the broker denies the subscription to {one}: {code}")
 

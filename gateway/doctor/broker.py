@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from gateway.adapters.mqtt_probe import Granted, Probe
 from gateway.broker import link_options
+from gateway.broker_drops import DROPPED
 from gateway.doctor.certificates import judge_expiry
 from gateway.doctor.findings import Finding, failed, fine, skipped, warning
 from gateway.errors import LinkLost
 from gateway.settings import MqttSettings, Settings
 
-DROPPED: Final = "$SYS/broker/publish/messages/dropped"
 PATIENCE: Final = 1.0
 _FORGED: Final = b'{"command_id": "doctor", "dry_run": true}'
 _ACL: Final = "tie the actor level to the user in the broker's ACL: pattern write <root>/cmd/%u/#"

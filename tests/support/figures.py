@@ -8,7 +8,7 @@ def figures(**changed: Any) -> dict[str, Any]:
         "gateway": "gw1",
         "version": "0.1.0",
         "epoch": 3,
-        "broker": {"connected": True},
+        "broker": {"connected": True, "dropped": None},
         "in_flight": 7,
         "event_store": {"kind": "embedded", "head": 12, "available": True},
         "parked": {"commands": 4, "devices": 2},
