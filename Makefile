@@ -3,7 +3,7 @@
 # where Debian keeps mosquitto; not on everybody's PATH
 export PATH := $(PATH):/usr/sbin
 
-PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+PIN := .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-strip-extras \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" $(if $(UPGRADE),--upgrade)
 
 # most tests wait for some process or other; a file stays with one worker
