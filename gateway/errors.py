@@ -10,6 +10,7 @@ GatewayError
 │       ├── Fault        500   └── Overloaded       503
 ├── Unavailable              the world's doing: retried
 │   ├── StoreUnavailable
+│   │   ├── NoSuchPosition
 │   │   └── StorageFull
 │   └── LinkLost
 ├── PublishRefused           the broker will not take this message, now or later
@@ -161,6 +162,10 @@ class Unavailable(GatewayError):
 
 class StoreUnavailable(Unavailable):
     """The event store cannot be reached or cannot write; whether a write took effect is unknown."""
+
+
+class NoSuchPosition(StoreUnavailable):
+    """The event store does not read on from there: it is no position that it has told."""
 
 
 class StorageFull(StoreUnavailable):

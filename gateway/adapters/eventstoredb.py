@@ -16,11 +16,14 @@ from gateway.adapters.esdb_follower import EsdbFollower
 from gateway.adapters.esdb_options import EsdbOptions
 from gateway.adapters.esdb_records import StreamNames, from_store, to_store
 from gateway.adapters.recent_events import DEFAULT_LIMITS, RecentEvents
-from gateway.errors import StoreUnavailable, WrongExpectedRevision
+from gateway.errors import NoSuchPosition, StoreUnavailable, WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
 
 IDENTITY: Final = "log-identity"
 _REMEMBERED_HEADS: Final = 16_384
+
+_NO_POSITION: Final = ("ReadAllResult: InvalidPosition", "ReadAllResult: Error")
+"""How servers from 24 on, and before, refuse to read from a place where no record begins."""
 
 _SEEN_WITHIN: Final = 0.1
 """Seconds in which the follower is expected to show what was just written; else it is read."""
@@ -112,6 +115,7 @@ class EventStoreDBLog:
         """At most ``limit`` events with a position over ``after``, in order.
 
         Raises:
+            NoSuchPosition: the store has told no such position.
             StoreUnavailable: the store is away.
         """
 
@@ -127,7 +131,12 @@ class EventStoreDBLog:
             async with response:
                 return [event async for event in response]
 
-        found = await self._connection.read(read)
+        try:
+            found = await self._connection.read(read)
+        except StoreUnavailable as error:
+            if after and any(text in str(error) for text in _NO_POSITION):
+                raise NoSuchPosition(f"no event stands at position {after}") from error
+            raise
         ours = [event for event in found if event.commit_position > after and self._names.is_ours(event.stream_name)]
         return [from_store(event, self._names) for event in ours[:limit]]
 

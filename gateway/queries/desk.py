@@ -26,6 +26,7 @@ from gateway.errors import (
     Deferral,
     Fault,
     Invalid,
+    NoSuchPosition,
     NotFound,
     NotPermitted,
     Overloaded,
@@ -162,6 +163,8 @@ class QueryDesk:
             found = await self._find(delivery, topic)
         except Refusal as refusal:
             self._answer(topic, reply, refusal)
+        except NoSuchPosition as error:
+            self._answer(topic, reply, Invalid(str(error), field="after"))
         except StoreUnavailable as error:
             self._answer(topic, reply, Overloaded(str(error), retry_after_ms=RETRY_AFTER))
         except Exception:

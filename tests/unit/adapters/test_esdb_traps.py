@@ -25,7 +25,7 @@ from gateway.adapters.esdb_connection import EsdbConnection
 from gateway.adapters.esdb_follower import EsdbFollower
 from gateway.adapters.esdb_options import EsdbOptions
 from gateway.adapters.eventstoredb import EventStoreDBLog, open_eventstoredb
-from gateway.errors import SettingsError, StoreUnavailable, WrongExpectedRevision
+from gateway.errors import NoSuchPosition, SettingsError, StoreUnavailable, WrongExpectedRevision
 from gateway.messages import NO_STREAM, NewEvent, RecordedEvent
 from tests.support.eventstoredb.node import Role
 from tests.support.eventstoredb.server import StandIn
@@ -444,3 +444,14 @@ async def test_the_same_command_from_another_life_is_a_conflict_and_not_an_answe
         assert [event.metadata for event in await bench.log.read_stream("device-a")] == [
             event.metadata for event in late
         ]
+
+
+@pytest.mark.parametrize("generation", ["23", "24"])
+async def test_a_position_that_was_never_told_is_no_outage(generation: str) -> None:
+    async with running(server={"generation": generation}) as bench:
+        appended = await bench.log.append("device-a", NO_STREAM, new_events(2))
+        first, second = appended.positions
+
+        with pytest.raises(NoSuchPosition):
+            await bench.log.read_all(after=first + 1)
+        assert [event.position for event in await bench.log.read_all(after=first)] == [second]

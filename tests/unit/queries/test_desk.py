@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.access import Access, OperatorRule
-from gateway.errors import NotFound, StoreUnavailable, TimedOut
+from gateway.errors import NoSuchPosition, NotFound, StoreUnavailable, TimedOut
 from gateway.messages import NO_PROPERTIES, MessageProperties
 from gateway.queries.answers import Result
 from gateway.queries.desk import AT_ONCE, MOST, MOST_OF_ONE, Asker, QueryDesk, ReadSide, Table
@@ -49,6 +49,7 @@ class Bench:
             "wait": (Parameters, self._wait),
             "feed": (Feed, self._wait),
             "away": (Parameters, self._away),
+            "nowhere": (Parameters, self._nowhere),
             "break": (Parameters, lambda _parameters, _asker: Result(1 // 0)),
         }
         side = ReadSide(lambda: 41, lambda: True, self.reached)
@@ -90,6 +91,10 @@ class Bench:
     @staticmethod
     async def _away(_parameters: Parameters, _asker: Asker) -> Result:
         raise StoreUnavailable("the store is away")
+
+    @staticmethod
+    async def _nowhere(_parameters: Parameters, _asker: Asker) -> Result:
+        raise NoSuchPosition("no event stands at position 7")
 
     @staticmethod
     async def _reached(_position: int, _patience: float) -> None:
@@ -152,6 +157,7 @@ async def test_a_response_topic_elsewhere_is_refused_on_the_default_one(bench: B
         (query("echo", b" " * 101), 400, "bad-envelope"),
         (query("echo", b"[" * 33 + b"]" * 33), 400, "too-deep"),
         (query("away"), 503, "store-unavailable"),
+        (query("nowhere"), 422, "invalid-field"),
     ],
 )
 async def test_what_cannot_be_answered_is_refused_with_the_reason(
