@@ -23,7 +23,12 @@ _OWN: Final = frozenset({"id", "revision", "position", "updated_at", "degraded"}
 
 @dataclass(slots=True)
 class _Fold:
-    """A device on its way through a batch of events."""
+    """A device on its way through events.
+
+    Attributes:
+        before, state: as its document has it, and as it is now.
+        events: that are not folded yet.
+    """
 
     decider: Decider[Any]
     device: str
@@ -77,13 +82,20 @@ class Projection:
         self._at_hand = at_hand
         self._codec = codec
         self._states: OrderedDict[str, Any] = OrderedDict()
+        self._gathered: dict[str, _Fold] = {}
+        self._last: RecordedEvent | None = None
         self._custom = CustomProjections(cache, catalogue, codec, custom)
         if not cache.position:
             self._custom.begin()
 
     def apply(self, events: Sequence[RecordedEvent]) -> Touched:
         """Fold events that follow the cache's position; each document is written once, however many concern it."""
-        folds: dict[str, _Fold] = {}
+        self.gather(events)
+        return self.settle()
+
+    def gather(self, events: Sequence[RecordedEvent]) -> None:
+        """Fold events that follow those before. The cache has them after :meth:`settle`, and must not be flushed before."""
+        folds, concerned = self._gathered, {}
         for recorded in events:
             fold = folds.get(recorded.stream)
             if fold is None:
@@ -93,14 +105,23 @@ class Projection:
                 fold = folds[recorded.stream] = self._begin(*located, recorded)
             fold.last = recorded
             fold.events.append(recorded)
-        for stream, fold in folds.items():
+            concerned[recorded.stream] = fold
+        for fold in concerned.values():
             self._fold(fold)
-            self._write(fold)
-            self._remember(stream, fold.state)
         if not self._custom.is_empty:
             self._custom.apply(events)
         if events:
-            self.cache.advance(events[-1].position, Mark.of(events[-1]))
+            self._last = events[-1]
+
+    def settle(self) -> Touched:
+        """Write the documents of all that was gathered."""
+        folds, self._gathered = self._gathered, {}
+        for stream, fold in folds.items():
+            self._write(fold)
+            self._remember(stream, fold.state)
+        if self._last is not None:
+            self.cache.advance(self._last.position, Mark.of(self._last))
+            self._last = None
         return [(fold.decider, fold.device) for fold in folds.values()]
 
     def state(self, decider: Decider[Any], device: str, document: Document) -> Any:  # noqa: ANN401 - the decider's own state type
@@ -151,10 +172,11 @@ class Projection:
         if known is not None and known.degraded is None:
             # whoever decided on it has folded the same events
             fold.state = known.state
-            return
-        for recorded in fold.events:
-            fold.state, problem = self._codec.apply(fold.decider, fold.state, recorded)
-            fold.degraded = fold.degraded or problem is not None
+        else:
+            for recorded in fold.events:
+                fold.state, problem = self._codec.apply(fold.decider, fold.state, recorded)
+                fold.degraded = fold.degraded or problem is not None
+        fold.events.clear()
 
     @staticmethod
     def _read(decider: Decider[Any], document: Document) -> tuple[Any, bool]:

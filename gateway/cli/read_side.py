@@ -112,12 +112,13 @@ class ReadSide:
         self, cache: ReadCache, until: int, progress: Callable[[int], None] = lambda _position: None
     ) -> None:
         """Fold what the cache lacks into it, up to this position; tell the position after each page."""
-        projection = self._projection(cache)
-        while cache.position < until and (page := await self.log.read_all(after=cache.position, limit=_PAGE)):
-            projection.apply([event for event in page if event.position <= until])
-            progress(cache.position)
-            if page[-1].position > until:
-                break
+        projection, position = self._projection(cache), cache.position
+        while position < until and (page := await self.log.read_all(after=position, limit=_PAGE)):
+            # nobody looks at the documents meanwhile, so each is written once
+            projection.gather([event for event in page if event.position <= until])
+            position = page[-1].position
+            progress(position)
+        projection.settle()
 
     def _projection(self, cache: ReadCache) -> Projection:
         return Projection(cache, self.catalogue, EventCodec(self.catalogue), custom=self.custom)

@@ -19,6 +19,9 @@ from tests.support.requests import NOW
 CATALOGUE = Catalogue([COUNTER])
 CODEC = EventCodec(CATALOGUE)
 
+AFTERWARDS = st.sampled_from(["settled", "settled, restarted", "gathered"])
+"""What a batch is followed by."""
+
 HISTORIES = st.lists(st.tuples(st.sampled_from("abcd"), st.integers(-9, 99)), max_size=60)
 
 
@@ -27,14 +30,14 @@ def contents(cache: ReadCache) -> dict[str, dict[str, Document]]:
 
 
 @settings(deadline=None)
-@given(HISTORIES, st.lists(st.tuples(st.integers(1, 9), st.booleans()), min_size=1), st.integers(1, 4))
+@given(HISTORIES, st.lists(st.tuples(st.integers(1, 9), AFTERWARDS), min_size=1), st.integers(1, 4))
 def test_batches_restarts_and_memory_make_no_difference(
-    happened: list[tuple[str, int]], cuts: list[tuple[int, bool]], capacity: int
+    happened: list[tuple[str, int]], cuts: list[tuple[int, str]], capacity: int
 ) -> None:
     asyncio.run(_compare(happened, cuts, capacity))
 
 
-async def _compare(happened: list[tuple[str, int]], cuts: list[tuple[int, bool]], capacity: int) -> None:
+async def _compare(happened: list[tuple[str, int]], cuts: list[tuple[int, str]], capacity: int) -> None:
     history = History(CODEC)
     for name, by in happened:
         history.add(f"counter-{name}", [Counted(at=NOW, by=by)])
@@ -46,10 +49,12 @@ async def _compare(happened: list[tuple[str, int]], cuts: list[tuple[int, bool]]
         projection = Projection(pieces, CATALOGUE, CODEC, capacity=capacity)
         left, turn = history.events, 0
         while left:
-            size, restarts = cuts[turn % len(cuts)]
-            projection.apply(left[:size])
+            size, afterwards = cuts[turn % len(cuts)]
+            projection.gather(left[:size])
             left, turn = left[size:], turn + 1
-            if restarts:
+            if not left or afterwards != "gathered":
+                projection.settle()
+            if afterwards == "settled, restarted":
                 await pieces.flush()
                 pieces = open_cache(path)
                 projection = Projection(pieces, CATALOGUE, CODEC, capacity=capacity)
