@@ -94,7 +94,10 @@ class Projection:
         return self.settle()
 
     def gather(self, events: Sequence[RecordedEvent]) -> None:
-        """Fold events that follow those before. The cache has them after :meth:`settle`, and must not be flushed before."""
+        """Fold events that follow those before, and put off writing what comes of it.
+
+        The cache has it after :meth:`settle`, and must not be flushed before.
+        """
         folds, concerned = self._gathered, {}
         for recorded in events:
             fold = folds.get(recorded.stream)
