@@ -15,11 +15,15 @@ from gateway.adapters.esdb_connection import EsdbConnection
 from gateway.adapters.esdb_follower import EsdbFollower
 from gateway.adapters.esdb_options import EsdbOptions
 from gateway.adapters.esdb_records import StreamNames, from_store, to_store
+from gateway.adapters.page_size import PageSize
 from gateway.adapters.recent_events import DEFAULT_LIMITS, RecentEvents
 from gateway.errors import NoSuchPosition, StoreUnavailable, WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent, RecordedEvent
 
 IDENTITY: Final = "log-identity"
+_PAGE: Final = 1_000
+"""The most events of a stream that one call asks for."""
+
 _REMEMBERED_HEADS: Final = 16_384
 
 _NO_POSITION: Final = ("ReadAllResult: InvalidPosition", "ReadAllResult: Error")
@@ -41,6 +45,7 @@ class EventStoreDBLog:
         self._connection = connection
         self._names = names
         self._recent = recent
+        self._page = PageSize(_PAGE)
         self._log_id: str | None = None
         # the last revision of streams, as far as seen: an append behind it is no repetition
         self._heads: OrderedDict[str, int] = OrderedDict()
@@ -91,16 +96,9 @@ class EventStoreDBLog:
         Raises:
             StoreUnavailable: the store is away.
         """
-        name = self._names.in_store(stream)
-
-        async def read(client: Any) -> Sequence[Any]:  # noqa: ANN401 - the client has no common type
-            found: Sequence[Any] = await client.get_stream(
-                name, stream_position=after + 1, limit=limit, timeout=self._connection.deadline
-            )
-            return found
-
         try:
-            found = await self._connection.read(read)
+            with self._page.tried():
+                found = await self._read_pieces(stream, after, limit, self._page.now)
         except (esdb_client.NotFound, esdb_client.StreamIsDeleted):
             self._remember(stream, NO_STREAM)
             return ()
@@ -110,6 +108,26 @@ class EventStoreDBLog:
         if len(events) < limit:
             self._remember(stream, events[-1].revision if events else after)
         return events
+
+    async def _read_pieces(self, stream: str, after: int, limit: int, most: int) -> Sequence[Any]:
+        """As many calls as it takes; all of one size, as one that fails makes all of them vain."""
+        found: list[Any] = []
+        while len(found) < limit:
+            size = min(most, limit - len(found))
+            piece = await self._read_piece(stream, after + 1 + len(found), size)
+            found += piece
+            if len(piece) < size:
+                break
+        return found
+
+    async def _read_piece(self, stream: str, begin: int, size: int) -> Sequence[Any]:
+        async def read(client: Any) -> Sequence[Any]:  # noqa: ANN401 - the client has no common type
+            found: Sequence[Any] = await client.get_stream(
+                self._names.in_store(stream), stream_position=begin, limit=size, timeout=self._connection.deadline
+            )
+            return found
+
+        return await self._connection.read(read)
 
     async def read_all(self, *, after: int, limit: int = 1_000) -> Sequence[RecordedEvent]:
         """At most ``limit`` events with a position over ``after``, in order.

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Final, Protocol
 
-from gateway.errors import StoreUnavailable
+from gateway.adapters.page_size import PageSize
 from gateway.messages import RecordedEvent
 
 PAGE: Final = 500
 """The most events that a follower is given at once."""
-
-SMALLEST_PAGE: Final = 10
-"""How many are asked for where reading more has failed again and again."""
 
 
 class Read(Protocol):
@@ -53,7 +50,7 @@ class RecentEvents:
         self.fed = False
         self.grown = asyncio.Event()
         self._limits = limits
-        self._page = PAGE
+        self._page = PageSize(PAGE)
         # every event over this position, up to the head, is here
         self._floor = head
         self._events: list[RecordedEvent] = []
@@ -104,22 +101,13 @@ class RecentEvents:
             grown = self.grown
             events = self.after(after, PAGE)
             if events is None:
-                events = await self._read_page(read, after)
+                with self._page.tried():
+                    events = await read(after=after, limit=self._page.now)
             if events:
                 yield events
                 after = events[-1].position
             else:
                 await grown.wait()
-
-    async def _read_page(self, read: Read, after: int) -> Sequence[RecordedEvent]:
-        """Fewer events after a failure: a page that takes longer than a call may would be asked for without end."""
-        try:
-            events = await read(after=after, limit=self._page)
-        except StoreUnavailable:
-            self._page = max(self._page // 4, SMALLEST_PAGE)
-            raise
-        self._page = min(2 * self._page, PAGE)
-        return events
 
     def _tell(self) -> None:
         self.grown.set()

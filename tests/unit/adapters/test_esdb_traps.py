@@ -12,7 +12,7 @@
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -455,3 +455,23 @@ async def test_a_position_that_was_never_told_is_no_outage(generation: str) -> N
         with pytest.raises(NoSuchPosition):
             await bench.log.read_all(after=first + 1)
         assert [event.position for event in await bench.log.read_all(after=first)] == [second]
+
+
+async def test_a_stream_is_read_in_pieces_that_a_slow_store_has_the_time_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as bench:
+        await bench.log.append("device-a", NO_STREAM, new_events(300))
+        read_piece = bench.log._read_piece
+
+        async def slowly(stream: str, begin: int, size: int) -> Sequence[Any]:
+            if size > 100:
+                raise StoreUnavailable("no answer from the store within 5 s")
+            return await read_piece(stream, begin, size)
+
+        monkeypatch.setattr(bench.log, "_read_piece", slowly)
+        for _ in range(3):
+            found: Sequence[RecordedEvent] = ()
+            while not found:
+                with suppress(StoreUnavailable):
+                    found = await bench.log.read_stream("device-a")
+            assert [event.revision for event in found] == list(range(300))
+        assert len(await bench.log.read_stream("device-a", after=9, limit=7)) == 7

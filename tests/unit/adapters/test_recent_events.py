@@ -1,7 +1,8 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 
-from gateway.adapters.recent_events import DEFAULT_LIMITS, PAGE, SMALLEST_PAGE, RecentEvents
+from gateway.adapters.page_size import SMALLEST
+from gateway.adapters.recent_events import DEFAULT_LIMITS, PAGE, RecentEvents
 from gateway.errors import StoreUnavailable
 from gateway.messages import NO_STREAM, RecordedEvent
 from tests.support.memory_store import MemoryStore
@@ -41,7 +42,7 @@ async def followed(recent: RecentEvents, store: SlowStore, attempts: int) -> lis
 
 
 async def test_a_store_that_is_too_slow_for_a_page_is_asked_for_less_at_a_time() -> None:
-    store = SlowStore(SMALLEST_PAGE)
+    store = SlowStore(SMALLEST)
     await store.append("device-p", NO_STREAM, new_events(COUNT))
     recent = RecentEvents(COUNT, DEFAULT_LIMITS)
     assert await followed(recent, store, attempts=1_000) == list(range(1, COUNT + 1))
