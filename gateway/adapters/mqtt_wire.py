@@ -119,8 +119,9 @@ class Wire:
         self._loop.call_soon_threadsafe(self._watch_for_writing, end)
 
     def _watch_for_writing(self, end: "SocketLike") -> None:
-        # aiomqtt goes by the number, which paho may have closed by now, and which may be somebody else's
-        if end.fileno() >= 0:
+        # aiomqtt goes by the number, which paho may have closed by now, and which may be somebody else's; and what was
+        # to be written may have gone out since: paho has said so already, and nobody would stop the loop from watching
+        if end.fileno() >= 0 and self._paho.want_write():
             self._loop.add_writer(end.fileno(), self._write)
 
     def _write(self) -> None:
