@@ -47,13 +47,14 @@ class EventStoreDBLog:
         self._recent = recent
         self._page = PageSize(_PAGE)
         self._log_id: str | None = None
+        self._written = 0
         # the last revision of streams, as far as seen: an append behind it is no repetition
         self._heads: OrderedDict[str, int] = OrderedDict()
 
     @property
     def newest(self) -> int:
-        """The highest position that the subscription has told."""
-        return self._recent.head
+        """The highest position that the subscription has told, or the answer to an append, which may be ahead of it."""
+        return max(self._recent.head, self._written)
 
     async def identify(self) -> str:
         """Identity of this log: what the first gateway that came wrote into a stream of its own.
@@ -65,9 +66,10 @@ class EventStoreDBLog:
             found = await self.read_stream(IDENTITY, limit=1)
             if not found:
                 name = orjson.dumps({"log_id": uuid4().hex})
+                created = [NewEvent(uuid4(), "LogCreated", name, b"{}")]
                 # somebody else may be first
                 with suppress(WrongExpectedRevision):
-                    await self.append(IDENTITY, NO_STREAM, [NewEvent(uuid4(), "LogCreated", name, b"{}")])
+                    await self._append(IDENTITY, NO_STREAM, created, [datetime.now(UTC)])
                 found = await self.read_stream(IDENTITY, limit=1)
             if not found:
                 raise StoreUnavailable("the log does not tell its identity yet")
@@ -83,7 +85,9 @@ class EventStoreDBLog:
             ValueError: there are no events, they are too large, or their metadata are no objects.
         """
         now = datetime.now(UTC)
-        return await self._append(stream, expected, events, [now] * len(events))
+        appended = await self._append(stream, expected, events, [now] * len(events))
+        self._written = max(self._written, appended.positions[-1])
+        return appended
 
     async def append_recorded(self, stream: str, expected: int, events: Sequence[RecordedEvent]) -> None:
         """Write events of another log as :meth:`append` does, but with the times that they have."""

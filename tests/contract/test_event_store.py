@@ -283,6 +283,14 @@ async def test_the_head_is_the_last_events_position(event_store: EventStore) -> 
     assert await event_store.head() == appended.positions[-1]
 
 
+async def test_what_was_appended_is_known_without_asking(event_store: EventStore) -> None:
+    """At the end, the read side is waited for up to there: an acknowledged event must not lie beyond."""
+    await event_store.read_stream("device-a")
+    for revision in range(-1, 9):
+        appended = await event_store.append("device-a", revision, new_events(1))
+        assert event_store.newest == appended.positions[-1] == await event_store.head()
+
+
 async def test_the_log_has_an_identity(event_store: EventStore) -> None:
     log_id = await event_store.identify()
     assert len(log_id) >= 16
