@@ -57,6 +57,7 @@ from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
+from gateway.queries.outcomes import OutcomeQueries
 from gateway.queries.table import Queries
 from gateway.queries.trace import TraceQueries
 from gateway.queries.turns import Turns
@@ -357,7 +358,7 @@ class Gateway:
             HistoryQueries(store, catalogue, codec, turns),
             TraceQueries(store, catalogue, self._storage.outcomes, turns),
             FeedQueries(store, catalogue, projector.at, turns),
-            self._storage.outcomes,
+            OutcomeQueries(self._storage.outcomes, turns),
             settings.gateway.id,
             self._ledger.told,
             info,

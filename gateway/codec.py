@@ -129,7 +129,7 @@ def follows(event: RecordedEvent, events: Sequence[RecordedEvent]) -> bool:
     """Whether it is the next event of the command that caused these: they stand side by side, as their ids prove."""
     metadata = read_metadata(events[0])
     actor, command_id = str(metadata.get("actor")), str(metadata.get("command_id"))
-    return event.id == event_id(actor, _device_of(events[0]), command_id, len(events))
+    return event.id == event_id(actor, device_of(events[0].stream), command_id, len(events))
 
 
 def verdict_of(events: Sequence[RecordedEvent], command_id: str | None = None) -> Verdict | None:
@@ -143,7 +143,7 @@ def verdict_of(events: Sequence[RecordedEvent], command_id: str | None = None) -
         The verdict; ``None`` if this command did not cause the first of them.
     """
     first = events[0]
-    metadata, device = read_metadata(first), _device_of(first)
+    metadata, device = read_metadata(first), device_of(first.stream)
     actor = str(metadata.get("actor"))
     if command_id is None:
         command_id = str(metadata.get("command_id"))
@@ -156,12 +156,12 @@ def verdict_of(events: Sequence[RecordedEvent], command_id: str | None = None) -
 def command_key(event: RecordedEvent) -> UUID:
     """The key of the command that caused an event; of an event that no command caused, one that nothing has."""
     metadata = read_metadata(event)
-    return event_id(str(metadata.get("actor")), _device_of(event), str(metadata.get("command_id")), 0)
+    return event_id(str(metadata.get("actor")), device_of(event.stream), str(metadata.get("command_id")), 0)
 
 
-def _device_of(event: RecordedEvent) -> str:
-    """A stream is named by category and device, and a category has no dash."""
-    return event.stream.partition("-")[2]
+def device_of(stream: str) -> str:
+    """The device that a stream is of: it is named by category and device, and a category has no dash."""
+    return stream.partition("-")[2]
 
 
 def accepted_code(first_revision: int) -> int:

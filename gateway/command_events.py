@@ -4,9 +4,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 from uuid import UUID
 
-from gateway.codec import command_key, follows, verdict_of
+from gateway.codec import command_key, device_of, follows, verdict_of
 from gateway.messages import RecordedEvent, Verdict
-from gateway.ports import LogReader, OutcomeSearch
+from gateway.ports import Devices, LogReader, OutcomeSearch
 
 _FEW: Final = 8
 """Events that are read at a time: most commands cause one or two."""
@@ -42,19 +42,49 @@ async def verdict_behind(id: UUID, events_with: Callable[[UUID], Awaitable[list[
     return verdict_of(events) if events else None
 
 
-async def verdicts_that_hold(outcomes: OutcomeSearch, command_id: str) -> Sequence[Verdict]:
-    """The verdicts on the commands that carry this id, but for those whose premise is not in the log.
+async def joined(  # noqa: PLR0913 - what is joined, and of what
+    log: LogReader,
+    places: Sequence[tuple[UUID, str, int]],
+    remembered: tuple[Sequence[Verdict], UUID | None],
+    command_id: str,
+    *,
+    of: Devices | None,
+    limit: int,
+) -> tuple[Sequence[Verdict], UUID | None]:
+    """The verdicts on commands of an id that left events, and on those that left none, together.
 
-    Such a verdict was remembered before the events that it rests on, and nobody has been told of it yet.
+    Args:
+        log: which has the events.
+        places: of at most ``limit`` events of such commands: id, stream and revision, by id.
+        remembered: what :meth:`~gateway.ports.OutcomeSearch.find_by_command_id` finds of those that left none.
+        command_id: of the commands.
+        of: the devices that are asked for; ``None`` for all.
+        limit: that the places were cut to.
 
     Raises:
         StoreUnavailable: the store is away.
     """
-    verdicts = await outcomes.find_by_command_id(command_id)
-    return [verdict for verdict in verdicts if await _holds(verdict, outcomes)]
+    others, behind = remembered
+    if len(places) == limit:
+        behind = min(places[-1][0], behind or places[-1][0])
+    verdicts = {verdict.key: verdict for verdict in others}
+    for id_, stream, revision in places:
+        if (behind is None or id_ <= behind) and (of is None or of(device_of(stream))):
+            events = await events_at(log, stream, revision)
+            verdict = verdict_of(events, command_id) if events else None
+            if verdict is not None:
+                verdicts[verdict.key] = verdict
+    return [verdicts[key] for key in sorted(verdicts) if behind is None or key <= behind], behind
 
 
-async def _holds(verdict: Verdict, outcomes: OutcomeSearch) -> bool:
+async def holds(verdict: Verdict, outcomes: OutcomeSearch) -> bool:
+    """Whether the premise of a verdict is in the log, if it has one.
+
+    Where it is not, the verdict was remembered before the events that it rests on, and nobody has been told of it yet.
+
+    Raises:
+        StoreUnavailable: the store is away.
+    """
     if verdict.outcome.premise is None:
         return True
     premise = await outcomes.find_by_event_id(verdict.outcome.premise)

@@ -53,6 +53,13 @@ def event_id_range(command_id: str) -> tuple[UUID, UUID]:
     return UUID(int=low), UUID(int=high)
 
 
+def range_after(command_id: str, after: UUID | None) -> tuple[UUID, UUID]:
+    """The id over which those of this command id lie that are over ``after``, and the highest that they can have."""
+    low, high = event_id_range(command_id)
+    below = UUID(int=low.int - 1)
+    return (below if after is None else max(below, after)), high
+
+
 def new_id() -> str:
     """A fresh version 7 UUID (RFC 9562): time-ordered, unguessable."""
     milliseconds = time.time_ns() // 1_000_000

@@ -1,7 +1,7 @@
 """What the gateway needs from outside, as protocols. Each says what it promises and what it raises."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 from uuid import UUID
@@ -62,6 +62,10 @@ class Publisher(Protocol):
         broker refuses. A future that nobody awaits raises no complaint.
         """
         ...
+
+
+Devices = Callable[[str], bool]
+"""Whether a device, named by its id, is among those that are asked for."""
 
 
 class LogReader(Protocol):
@@ -168,8 +172,14 @@ class OutcomeSearch(Protocol):
     Raises :class:`~gateway.errors.StoreUnavailable`.
     """
 
-    async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
-        """The verdicts on the commands that carry this id, whoever sent them and for whichever device, oldest first."""
+    async def find_by_command_id(
+        self, command_id: str, *, of: Devices | None = None, after: UUID | None = None, limit: int = 100
+    ) -> tuple[Sequence[Verdict], UUID | None]:
+        """The verdicts on the commands that carry this id, whoever sent them, for these devices; by their keys.
+
+        Looks at no more than about ``limit`` of all who used the id, over the key ``after``. Beside the verdicts stands
+        the key behind which there may be more; ``None`` where there are none.
+        """
         ...
 
     async def find_by_event_id(self, id: UUID) -> Verdict | None:

@@ -140,16 +140,19 @@ class EventIndex:
             found |= {UUID(bytes=id): Place(stream, revision) for id, stream, revision in rows}
         return found
 
-    async def between(self, low: UUID, high: UUID) -> Sequence[Place]:
-        """Where those events are whose ids lie in this range, as far as the index has them.
+    async def between(self, low: UUID, high: UUID, limit: int) -> Sequence[tuple[UUID, str, int]]:
+        """Where the first events are whose ids lie over ``low``, up to ``high``, as far as the index has them, by id.
 
         Raises:
             StoreUnavailable: the disk does not let it read.
         """
         entries = (*self._pending.items(), *self._writing.items())
-        pending = [place for id, place in entries if low <= id <= high]
-        rows = await self._database.reader.call(lambda connection: SqliteReader(connection).indexed_between(low, high))
-        return list(dict.fromkeys([*(Place(*row) for row in rows), *pending]))
+        pending = {id: place for id, place in entries if low < id <= high}
+        rows = await self._database.reader.call(
+            lambda connection: SqliteReader(connection).indexed_between(low, high, limit=limit)
+        )
+        places = pending | {id: Place(stream, revision) for id, stream, revision in rows}
+        return [(id, *places[id]) for id in sorted(places)[:limit]]
 
     async def forget_all(self) -> None:
         """Start again with nothing: the log is another one than the index was made of.

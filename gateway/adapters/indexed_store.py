@@ -9,12 +9,12 @@ import structlog
 
 from gateway.adapters.event_index import EventIndex, Place
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
-from gateway.codec import outcome_of, verdict_of
-from gateway.command_events import events_at, verdict_behind
+from gateway.codec import outcome_of
+from gateway.command_events import events_at, joined, verdict_behind
 from gateway.errors import StoreUnavailable
-from gateway.ids import event_id_range
+from gateway.ids import range_after
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
-from gateway.ports import EventStore
+from gateway.ports import Devices, EventStore
 
 log = structlog.get_logger()
 
@@ -96,18 +96,17 @@ class IndexedOutcomes:
         unknown = [key for key in keys if key not in found]
         return {**await self._others.find(stream, revision, unknown), **found} if unknown else found
 
-    async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
-        """The verdicts on the commands that carry this id, oldest first.
+    async def find_by_command_id(
+        self, command_id: str, *, of: Devices | None = None, after: UUID | None = None, limit: int = 100
+    ) -> tuple[Sequence[Verdict], UUID | None]:
+        """The verdicts on the commands that carry this id; see :class:`~gateway.ports.OutcomeSearch`.
 
         Raises:
             StoreUnavailable: the store or the disk does not let it read.
         """
-        verdicts = {verdict.key: verdict for verdict in await self._others.find_by_command_id(command_id)}
-        for place in await self._index.between(*event_id_range(command_id)):
-            events = await events_at(self._store, *place)
-            if events and (verdict := verdict_of(events, command_id)) is not None:
-                verdicts[verdict.key] = verdict
-        return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
+        remembered = await self._others.find_by_command_id(command_id, of=of, after=after, limit=limit)
+        places = await self._index.between(*range_after(command_id, after), limit)
+        return await joined(self._store, places, remembered, command_id, of=of, limit=limit)
 
     async def find_by_event_id(self, id: UUID) -> Verdict | None:
         """The verdict on the command that caused this event, or whose key it is.

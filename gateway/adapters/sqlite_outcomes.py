@@ -13,6 +13,7 @@ from gateway.adapters.sqlite_reader import SqliteReader, to_microseconds
 from gateway.adapters.sqlite_worker import Work
 from gateway.codec import outcome_of
 from gateway.messages import Outcome, RecordedEvent, Verdict
+from gateway.ports import Devices
 
 PRUNED_AT_ONCE: Final = 500
 """How many outcomes are forgotten in one transaction, so that no append waits long behind them."""
@@ -46,14 +47,16 @@ class SqliteOutcomes:
             for key, known in found.items()
         }
 
-    async def find_by_command_id(self, command_id: str, *, limit: int = 100) -> Sequence[Verdict]:
+    async def find_by_command_id(
+        self, command_id: str, *, of: Devices | None = None, after: UUID | None = None, limit: int = 100
+    ) -> tuple[Sequence[Verdict], UUID | None]:
         """The verdicts on the commands that carry this id; see :meth:`SqliteReader.find_by_command_id`.
 
         Raises:
             StoreUnavailable: the disk does not let it read.
         """
         return await self._database.reader.call(
-            lambda connection: SqliteReader(connection).find_by_command_id(command_id, limit=limit)
+            lambda connection: SqliteReader(connection).find_by_command_id(command_id, of=of, after=after, limit=limit)
         )
 
     async def find_by_event_id(self, id: UUID) -> Verdict | None:

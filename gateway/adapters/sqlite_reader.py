@@ -14,10 +14,11 @@ from uuid import UUID
 
 from gateway.adapters.outcome_record import decode_outcome
 from gateway.adapters.sqlite_file import connect_bystander, last_position
-from gateway.codec import command_key, follows, verdict_of
+from gateway.codec import command_key, device_of, follows, verdict_of
 from gateway.errors import StateError
-from gateway.ids import event_id_range
+from gateway.ids import range_after
 from gateway.messages import NO_STREAM, PendingOutage, RecordedEvent, Verdict
+from gateway.ports import Devices
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -77,21 +78,28 @@ class SqliteReader:
             found[first.id] = self._events_of_command(first)
         return found
 
-    def find_by_command_id(self, command_id: str, *, limit: int = 100) -> list[Verdict]:
-        """The verdicts on the commands that carry this id, whoever sent them and for whichever device.
+    def find_by_command_id(
+        self, command_id: str, *, of: Devices | None = None, after: UUID | None = None, limit: int = 100
+    ) -> tuple[list[Verdict], UUID | None]:
+        """The verdicts on the commands that carry this id; see :class:`~gateway.ports.OutcomeSearch`.
 
-        Of at most ``limit`` events and as many remembered outcomes, by time of receipt.
+        Looks at ``limit`` events and as many remembered outcomes, and reads on only of the devices that are wanted.
         """
-        low, high = (bound.bytes for bound in event_id_range(command_id))
+        low, high = (bound.bytes for bound in range_after(command_id, after))
         remembered = self._remembered(
-            "WHERE key BETWEEN ? AND ? AND command_id = ? LIMIT ?", (low, high, command_id, limit)
+            "WHERE key > ? AND key <= ? AND command_id = ? ORDER BY key LIMIT ?", (low, high, command_id, limit)
         )
-        verdicts = {verdict.key: verdict for verdict in remembered}
-        for event in self._events("WHERE event_id BETWEEN ? AND ? LIMIT ?", (low, high, limit)):
-            verdict = verdict_of(self._events_of_command(event), command_id)
-            if verdict is not None:
-                verdicts[verdict.key] = verdict
-        return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
+        events = self._events("WHERE event_id > ? AND event_id <= ? ORDER BY event_id LIMIT ?", (low, high, limit))
+        pages = [verdict.key for verdict in remembered], [event.id for event in events]
+        # of what was cut, the other may have more before the place where it was
+        behind = min((page[-1] for page in pages if len(page) == limit), default=None)
+        verdicts = {verdict.key: verdict for verdict in remembered if of is None or of(verdict.device)}
+        for event in events:
+            if (behind is None or event.id <= behind) and (of is None or of(device_of(event.stream))):
+                verdict = verdict_of(self._events_of_command(event), command_id)
+                if verdict is not None:
+                    verdicts[verdict.key] = verdict
+        return [verdicts[key] for key in sorted(verdicts) if behind is None or key <= behind], behind
 
     def find_by_event_id(self, id: UUID) -> Verdict | None:
         """The verdict on the command that caused this event, or whose key it is."""
@@ -100,13 +108,14 @@ class SqliteReader:
                 return verdict_of(self._events_of_command(first))
         return next(iter(self._remembered("WHERE key = ?", (id.bytes,))), None)
 
-    def indexed_between(self, low: UUID, high: UUID, *, limit: int = 100) -> list[tuple[str, int]]:
-        """Stream and revision of the indexed events of a log elsewhere whose ids lie in this range."""
-        return self.connection.execute(
-            "SELECT name, event_index.revision FROM event_index JOIN indexed ON indexed.id = stream"
-            " WHERE event_id BETWEEN ? AND ? LIMIT ?",
+    def indexed_between(self, low: UUID, high: UUID, *, limit: int) -> list[tuple[UUID, str, int]]:
+        """Id, stream and revision of indexed events of a log elsewhere, by id: those over ``low``, up to ``high``."""
+        rows = self.connection.execute(
+            "SELECT event_id, name, event_index.revision FROM event_index JOIN indexed ON indexed.id = stream"
+            " WHERE event_id > ? AND event_id <= ? ORDER BY event_id LIMIT ?",
             (low.bytes, high.bytes, limit),
         ).fetchall()
+        return [(UUID(bytes=id_), stream, revision) for id_, stream, revision in rows]
 
     def index_position(self) -> int:
         """Position up to which the events of a log elsewhere are indexed."""

@@ -11,15 +11,14 @@ from gateway.adapters.tinydb_cache import ReadCache
 from gateway.cli.asking import Answer
 from gateway.cli.read_side import ReadSide
 from gateway.codec import EventCodec
-from gateway.command_events import verdicts_that_hold
 from gateway.domain.outages import GATEWAY
 from gateway.errors import Invalid
 from gateway.intake import invalid
 from gateway.queries.answers import Result
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.history import HistoryQueries
+from gateway.queries.outcomes import OutcomeQueries, Scope
 from gateway.queries.parameters import QUERIES, Alarms, Get, List, Outages, OutcomeOf, Trace
-from gateway.queries.table import outcome_result
 from gateway.queries.trace import TraceQueries
 
 
@@ -31,6 +30,7 @@ class LocalQuestions:
         self._cache: ReadCache | None = None
         self._history = HistoryQueries(side.log, side.catalogue, EventCodec(side.catalogue))
         self._traces = TraceQueries(side.log, side.catalogue, side.log)
+        self._outcomes = OutcomeQueries(side.log)
         self._finders: Mapping[str, Callable[[Any], Awaitable[Result]]] = {
             "get": self._get,
             "list": self._list,
@@ -65,7 +65,7 @@ class LocalQuestions:
         return await self._traces.trace(query, _everything)
 
     async def _outcome(self, query: OutcomeOf) -> Result:
-        return outcome_result(await verdicts_that_hold(self._side.log, query.command_id), _everything)
+        return await self._outcomes.outcome(query, Scope(query.command_id, _everything, query.actor, query.device))
 
     async def _outages(self, _query: Outages) -> Result:
         # what is not in the log yet; the rest is in the history of the gateway

@@ -14,7 +14,7 @@ from gateway.codec import EventCodec
 from gateway.custom_projection import CustomProjection
 from gateway.domain.catalogue import Catalogue
 from gateway.messages import NO_STREAM, Mark, RecordedEvent, Verdict
-from gateway.ports import LogReader, OutcomeSearch
+from gateway.ports import Devices, LogReader, OutcomeSearch
 from gateway.projection import Projection
 from gateway.settings import load_catalogue, load_projections
 from gateway.settings_loader import load_settings
@@ -48,9 +48,11 @@ class EmbeddedLog:
         """At most ``limit`` events with a position over ``after``, in order."""
         return self._own.read_all(after=after, limit=limit)
 
-    async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
-        """The verdicts on the commands that carry this id, whoever sent them and for whichever device."""
-        return self._own.find_by_command_id(command_id)
+    async def find_by_command_id(
+        self, command_id: str, *, of: Devices | None = None, after: UUID | None = None, limit: int = 100
+    ) -> tuple[Sequence[Verdict], UUID | None]:
+        """The verdicts on the commands that carry this id, for these devices."""
+        return self._own.find_by_command_id(command_id, of=of, after=after, limit=limit)
 
     async def find_by_event_id(self, id: UUID) -> Verdict | None:
         """The verdict on the command that caused this event, or whose key it is."""

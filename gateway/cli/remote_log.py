@@ -1,16 +1,15 @@
 """A log in EventStoreDB for the command line, with the index of event ids that a gateway keeps beside it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from uuid import UUID
 
 from gateway.adapters.event_index import Place
 from gateway.adapters.sqlite_reader import SqliteReader
-from gateway.codec import verdict_of
-from gateway.command_events import events_at, verdict_behind
-from gateway.ids import event_id_range
+from gateway.command_events import events_at, joined, verdict_behind
+from gateway.ids import range_after
 from gateway.messages import NO_STREAM, RecordedEvent, Verdict
-from gateway.ports import EventStore
+from gateway.ports import Devices, EventStore
 
 _PAGE: Final = 1_000
 
@@ -38,33 +37,33 @@ class RemoteLog:
         """At most ``limit`` events with a position over ``after``, in order."""
         return await self._store.read_all(after=after, limit=limit)
 
-    async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
-        """The verdicts on the commands that carry this id, whoever sent them and for whichever device."""
-        verdicts = {verdict.key: verdict for verdict in self._own.find_by_command_id(command_id)}
-        for place in await self._places(*event_id_range(command_id)):
-            events = await events_at(self._store, *place)
-            verdict = verdict_of(events, command_id) if events else None
-            if verdict is not None:
-                verdicts[verdict.key] = verdict
-        return sorted(verdicts.values(), key=lambda verdict: verdict.outcome.received_at)
+    async def find_by_command_id(
+        self, command_id: str, *, of: Devices | None = None, after: UUID | None = None, limit: int = 100
+    ) -> tuple[Sequence[Verdict], UUID | None]:
+        """The verdicts on the commands that carry this id, for these devices."""
+        remembered = self._own.find_by_command_id(command_id, of=of, after=after, limit=limit)
+        places = await self._places(*range_after(command_id, after), limit)
+        return await joined(self._store, places, remembered, command_id, of=of, limit=limit)
 
     async def find_by_event_id(self, id: UUID) -> Verdict | None:
         """The verdict on the command that caused this event, or whose key it is."""
         return await verdict_behind(id, self._events_with) or self._own.find_by_event_id(id)
 
     async def _events_with(self, id: UUID) -> list[RecordedEvent]:
-        for place in await self._places(id, id):
-            events = await events_at(self._store, *place)
+        for _, stream, revision in await self._places(UUID(int=id.int - 1) if id.int else id, id, 1):
+            events = await events_at(self._store, stream, revision)
             if events and events[0].id == id:
                 return events
         return []
 
-    async def _places(self, low: UUID, high: UUID) -> Iterable[Place]:
-        """Where the events are whose ids lie in this range."""
-        places = dict.fromkeys(Place(*place) for place in self._own.indexed_between(low, high))
+    async def _places(self, low: UUID, high: UUID, limit: int) -> Sequence[tuple[UUID, str, int]]:
+        """Where the first events are whose ids lie over ``low``, up to ``high``, by id."""
+        places = {
+            id: Place(stream, revision) for id, stream, revision in self._own.indexed_between(low, high, limit=limit)
+        }
         # the index of a running gateway is written now and then
         after = self._own.index_position()
         while page := await self.read_all(after=after, limit=_PAGE):
-            places |= dict.fromkeys(Place(event.stream, event.revision) for event in page if low <= event.id <= high)
+            places |= {event.id: Place(event.stream, event.revision) for event in page if low < event.id <= high}
             after = page[-1].position
-        return places
+        return [(id, *places[id]) for id in sorted(places)[:limit]]

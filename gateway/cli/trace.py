@@ -58,8 +58,6 @@ async def _show(questions: "Questions", options: Namespace) -> Exit:
             began = searched["after"] if began is None else began
             if answer.next is None:
                 note(f"looked at the log behind position {began}, up to {searched['to']}")
-        elif not answer.result["complete"]:
-            note("there are more: say which with --by and --device")
     if not found:
         note(f"unknown: {options.command_id or options.event or options.correlation}")
     return Exit.OK if found else Exit.NO

@@ -64,6 +64,11 @@ class Asker:
     actor: str
     access: Access
 
+    @property
+    def is_operator(self) -> bool:
+        """Whether he is operator of any device."""
+        return bool(self.access.devices_of(self.actor))
+
     def may_see(self, device: str) -> bool:
         """Whether he is this device, or one of its operators."""
         return not self.access.is_stranger(self.actor, device)

@@ -19,6 +19,7 @@ Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", description="Id of 
 Path = Annotated[str, Field(min_length=1, max_length=256)]
 Cursor = Annotated[str, Field(max_length=1_024, description="`next` of the page before")]
 CommandId = Annotated[str, Field(min_length=1, max_length=MAX_COMMAND_ID)]
+Place = Annotated[UUID, Field(description="Of a command id: `next` of the page before")]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE, description="Most items of a page")]
 Revision = Annotated[int, Field(ge=-1, le=MAX_PLACE)]
 
@@ -105,6 +106,10 @@ class OutcomeOf(Parameters):
     """What became of a command id."""
 
     command_id: CommandId
+    actor: Name | None = Field(None, description="Only commands that he sent")
+    device: Name | None = Field(None, description="Only commands for this device")
+    limit: PageSize = 50
+    cursor: Place | None = None
 
 
 class Trace(Parameters):
@@ -117,6 +122,7 @@ class Trace(Parameters):
     correlation_id: CorrelationId | None = None
     actor: Name | None = Field(None, description="Only commands that he sent")
     device: Name | None = Field(None, description="Only commands for this device")
+    cursor: Place | None = None
     after: int | None = Field(
         None, ge=0, le=MAX_PLACE, description="Of a correlation id: look at events with a higher position only"
     )

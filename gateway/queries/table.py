@@ -1,18 +1,15 @@
 """Every query by its name: what it takes, who may ask it, and who answers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.acks import verdict_body
-from gateway.command_events import verdicts_that_hold
-from gateway.messages import Verdict
-from gateway.ports import OutcomeSearch
 from gateway.queries.answers import Result
 from gateway.queries.desk import Asker, Find, Table
-from gateway.queries.documents import Allowed, DocumentQueries
+from gateway.queries.documents import DocumentQueries
 from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
+from gateway.queries.outcomes import OutcomeQueries, Scope
 from gateway.queries.parameters import (
     QUERIES,
     Alarms,
@@ -42,7 +39,7 @@ class Queries:
     history: HistoryQueries
     traces: TraceQueries
     feeds: FeedQueries
-    outcomes: OutcomeSearch
+    outcomes: OutcomeQueries
     gateway: str
     outages: Callable[[], dict[str, Any]]
     info: dict[str, Any]
@@ -92,18 +89,26 @@ class Queries:
         return await self.history.diff(query)
 
     async def _outcome(self, query: OutcomeOf, asker: Asker) -> Result:
-        return outcome_result(await verdicts_that_hold(self.outcomes, query.command_id), asker.may_see)
+        device = _about(query.device, asker)
+        scope = Scope(query.command_id, asker.may_see, query.actor, device, asker.actor)
+        return await self.outcomes.outcome(query, scope)
 
     async def _trace(self, query: Trace, asker: Asker) -> Result:
-        if query.device is not None:
-            asker.check(query.device)
-        return await self.traces.trace(query, asker.may_see)
+        device = _about(query.device, asker)
+        return await self.traces.trace(query.model_copy(update={"device": device}), asker.may_see, asker.actor)
 
     def _outages(self, _query: Outages, asker: Asker) -> Result:
         asker.check(self.gateway)
         return Result(self.outages())
 
 
-def outcome_result(verdicts: Sequence[Verdict], allowed: Allowed) -> Result:
-    """The verdicts on commands, each in the words of its acknowledgement."""
-    return Result([verdict_body(verdict) for verdict in verdicts if allowed(verdict.device)])
+def _about(device: str | None, asker: Asker) -> str | None:
+    """The device that is asked about: whoever is no operator can only mean himself.
+
+    Raises:
+        NotPermitted: whoever asks may not know of it.
+    """
+    if device is not None:
+        asker.check(device)
+        return device
+    return None if asker.is_operator else asker.actor

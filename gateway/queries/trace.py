@@ -3,18 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import UUID
 
 from gateway.acks import verdict_body
 from gateway.codec import read_metadata, verdict_of
 from gateway.command_events import events_at
 from gateway.domain.catalogue import Catalogue, stream_of
-from gateway.ids import event_id
 from gateway.messages import RecordedEvent, Verdict
 from gateway.ports import LogReader, OutcomeSearch
 from gateway.queries.answers import Result, fitting
 from gateway.queries.documents import Allowed
 from gateway.queries.history import MOST_SCANNED, PAGE, told
-from gateway.queries.parameters import Trace
+from gateway.queries.outcomes import Scope, verdicts
+from gateway.queries.parameters import MAX_PAGE, Trace
 from gateway.queries.turns import Turns
 
 Wanted = Callable[[str, str], bool]
@@ -30,8 +31,13 @@ class TraceQueries:
     outcomes: OutcomeSearch
     turns: Turns = field(default_factory=Turns)
 
-    async def trace(self, query: Trace, allowed: Allowed) -> Result:
+    async def trace(self, query: Trace, allowed: Allowed, asker: str | None = None) -> Result:
         """The commands that an id leads to, each with the events that it caused.
+
+        Args:
+            query: what is asked.
+            allowed: whether whoever asks may know of a device.
+            asker: who asks, where he has a name.
 
         Raises:
             StoreUnavailable: the store is away.
@@ -41,26 +47,26 @@ class TraceQueries:
             return allowed(device) and query.actor in {None, actor} and query.device in {None, device}
 
         if query.correlation_id is not None:
-            return await self._correlated(query, query.correlation_id, wanted)
-        verdicts = [verdict for verdict in await self._verdicts(query) if wanted(verdict.actor, verdict.device)]
-        steps = [_step(verdict, await self._events_of(verdict)) for verdict in verdicts]
-        async with self.turns.turn() as turn:
-            commands, behind = await fitting(turn, ((step, True) for step in steps), query.limit)
-        return Result({"commands": commands, "complete": behind is None})
-
-    async def _verdicts(self, query: Trace) -> Sequence[Verdict]:
-        id_ = query.event_id
+            return await self._correlated(query, query.correlation_id, wanted, allowed)
+        place: UUID | None = None
         if query.command_id is not None:
-            if query.actor is None or query.device is None:
-                return await self.outcomes.find_by_command_id(query.command_id)
-            # the whole of a command's scope is its key
-            id_ = event_id(query.actor, query.device, query.command_id, 0)
-        verdict = await self.outcomes.find_by_event_id(id_) if id_ is not None else None
-        return [verdict] if verdict is not None else []
+            scope = Scope(query.command_id, allowed, query.actor, query.device, asker)
+            found, place = await verdicts(self.outcomes, scope, query.cursor, query.limit)
+        else:
+            verdict = await self.outcomes.find_by_event_id(query.event_id) if query.event_id is not None else None
+            found = [(verdict, verdict.key)] if verdict and wanted(verdict.actor, verdict.device) else []
+        some = found[: query.limit + 1]
+        steps = [(_step(verdict, await self._events_of(verdict)), str(behind)) for verdict, behind in some]
+        async with self.turns.turn() as turn:
+            commands, behind = await fitting(turn, steps, query.limit)
+        cursor = behind if behind is not None or place is None else str(place)
+        result = {"commands": commands, "complete": cursor is None}
+        return Result(result, {"cursor": cursor} if cursor is not None else None)
 
-    async def _correlated(self, query: Trace, correlation_id: str, wanted: Wanted) -> Result:
+    async def _correlated(self, query: Trace, correlation_id: str, wanted: Wanted, allowed: Allowed) -> Result:
         """No index leads from a correlation id to its events: so many are looked at, from a position on."""
-        after = query.after if query.after is not None else await self._begin(correlation_id, wanted)
+        scope = Scope(correlation_id, allowed, query.actor, query.device)
+        after = query.after if query.after is not None else await self._begin(scope)
         found: list[tuple[dict[str, Any], int]] = []
         scanned, place = 0, after
         while len(found) <= query.limit and scanned < MOST_SCANNED:
@@ -95,14 +101,13 @@ class TraceQueries:
                 await turn.pause()
         return found
 
-    async def _begin(self, correlation_id: str, wanted: Wanted) -> int:
+    async def _begin(self, scope: Scope) -> int:
         """Where to look first: at the command that the others name as where they come from, if there is one."""
-        places = [
-            event.position - 1
-            for verdict in await self.outcomes.find_by_command_id(correlation_id)
-            if wanted(verdict.actor, verdict.device)
-            for event in (await self._events_of(verdict))[:1]
-        ]
+        found, place = await verdicts(self.outcomes, scope, None, MAX_PAGE)
+        if place is not None:
+            # an id that so many use says nothing of where the first of them is
+            return 0
+        places = [event.position - 1 for one, _ in found for event in (await self._events_of(one))[:1]]
         return min(places, default=0)
 
     def _is_wanted(self, event: RecordedEvent, wanted: Wanted) -> bool:

@@ -15,10 +15,10 @@ from gateway.adapters.indexed_store import IndexedOutcomes, IndexedStore
 from gateway.adapters.sqlite import open_database
 from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
-from gateway.command_events import verdicts_that_hold
 from gateway.ids import event_id
 from gateway.messages import NO_STREAM, ErrorDetail, EventRef, Outcome, Verdict
 from gateway.ports import EventStore, SearchableOutcomes
+from gateway.queries.outcomes import PAGE, Scope, verdicts
 from tests.support.memory_store import MemoryStore
 from tests.support.new_events import DIGEST, RECEIVED_AT, events_of_command, new_events
 
@@ -75,6 +75,22 @@ def refused(command_id: str, *, code: int = 422, at: datetime = RECEIVED_AT) -> 
         persisted_at=at,
     )
     return Verdict(key_of(command_id), command_id, "alice", "pump-7", "configure", outcome)
+
+
+async def that_hold(memory: Memory, command_id: str, **scope: str) -> list[Verdict]:
+    """All verdicts under a command id, page by page."""
+    after: UUID | None = None
+    seen: list[Verdict] = []
+    while True:
+        known = Scope(command_id, lambda device: scope.get("sees") in {None, device}, **_without_sees(scope))
+        found, after = await verdicts(memory.outcomes, known, after, 7)
+        seen += [verdict for verdict, _ in found]
+        if after is None:
+            return seen
+
+
+def _without_sees(scope: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in scope.items() if name != "sees"}
 
 
 async def test_an_unknown_command_has_no_outcome(memory: Memory) -> None:
@@ -210,7 +226,7 @@ async def test_an_effect_counts_more_than_an_older_verdict_whose_premise_fell(me
     await memory.store.append("device-pump-7", NO_STREAM, events_of_command("c1"))
     told = [
         (await memory.find([key_of("c1")]))[key_of("c1")],
-        *[found.outcome for found in await memory.outcomes.find_by_command_id("c1")],
+        *[found.outcome for found in (await memory.outcomes.find_by_command_id("c1"))[0]],
         *[found.outcome for found in [await memory.outcomes.find_by_event_id(key_of("c1"))] if found is not None],
     ]
     assert [outcome.code for outcome in told] == [201, 201, 201]
@@ -220,12 +236,12 @@ async def test_a_verdict_is_told_once_its_premise_is_in_the_log(memory: Memory) 
     verdict = refused("c2")
     resting = replace(verdict, outcome=replace(verdict.outcome, premise=key_of("c1")))
     await memory.outcomes.remember([resting])
-    assert await verdicts_that_hold(memory.outcomes, "c2") == []
+    assert await that_hold(memory, "c2") == []
     # a premise that was refused itself is none
     await memory.outcomes.remember([refused("c1")])
-    assert await verdicts_that_hold(memory.outcomes, "c2") == []
+    assert await that_hold(memory, "c2") == []
     await memory.store.append("device-pump-7", NO_STREAM, events_of_command("c1"))
-    assert await verdicts_that_hold(memory.outcomes, "c2") == [resting]
+    assert await that_hold(memory, "c2") == [resting]
 
 
 async def test_an_event_that_no_command_caused_leads_to_no_verdict(memory: Memory) -> None:
@@ -233,3 +249,42 @@ async def test_an_event_that_no_command_caused_leads_to_no_verdict(memory: Memor
     await memory.store.append("device-pump-7", NO_STREAM, [foreign])
     assert await memory.outcomes.find_by_event_id(foreign.id) is None
     assert await memory.outcomes.find_by_event_id(UUID(int=5)) is None
+
+
+async def test_of_an_id_that_many_use_everyone_is_told_and_each_finds_his_own(memory: Memory) -> None:
+    """A device that counts its commands begins with 1, as all others do."""
+    many = [f"pump-{number}" for number in range(3 * PAGE)]
+    for device in many:
+        await memory.store.append(f"device-{device}", NO_STREAM, events_of_command("1", actor=device, device=device))
+    verdict = replace(refused("1"), actor="bob")
+    refusals = [replace(verdict, key=event_id("bob", device, "1", 0), device=device) for device in many]
+    await memory.outcomes.remember(refusals)
+
+    everybody = [(verdict.actor, verdict.device) for verdict in await that_hold(memory, "1")]
+    assert sorted(everybody) == sorted([(device, device) for device in many] + [("bob", device) for device in many])
+    for device in many:
+        both = {(device, 201), ("bob", 422)}
+        assert {(one.actor, one.outcome.code) for one in await that_hold(memory, "1", sees=device)} == both
+        assert {(one.actor, one.outcome.code) for one in await that_hold(memory, "1", device=device)} == both
+        [own] = await that_hold(memory, "1", device=device, actor=device)
+        assert (own.device, own.outcome.code) == (device, 201)
+    assert len(await that_hold(memory, "1", actor="bob")) == len(many)
+    assert await that_hold(memory, "1", device="pump-7", actor="alice") == []
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 100])
+async def test_page_by_page_an_id_is_told_whole_and_once(memory: Memory, limit: int) -> None:
+    for device in "abcde":
+        await memory.store.append(f"device-{device}", NO_STREAM, events_of_command("1", device=device, count=2))
+    others = [replace(refused("1"), key=event_id(actor, "a", "1", 0), actor=actor, device="a") for actor in "wxyz"]
+    await memory.outcomes.remember([*others, refused("1")])
+
+    seen: list[tuple[str, str]] = []
+    after: UUID | None = None
+    while True:
+        page, after = await memory.outcomes.find_by_command_id("1", after=after, limit=limit)
+        seen += [(verdict.actor, verdict.device) for verdict in page]
+        if after is None:
+            break
+    everything = [("alice", device) for device in "abcde"] + [(actor, "a") for actor in "wxyz"] + [("alice", "pump-7")]
+    assert sorted(seen) == sorted(everything)

@@ -26,6 +26,7 @@ OF_THE_PUMP: Final[tuple[Asked, ...]] = (
     ("state_at", {"device": PUMP, "at": 0}),
     ("diff", {"device": PUMP, "from_": 0, "to": 1}),
     ("alarms", {"device": PUMP}),
+    ("outcome", {"command_id": "of-pump", "device": PUMP}),
     ("trace", {"command_id": "of-pump", "device": PUMP}),
 )
 """Refused to whoever may not know of the pump."""

@@ -26,6 +26,7 @@ from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.feed import FeedQueries
 from gateway.queries.history import HistoryQueries
+from gateway.queries.outcomes import OutcomeQueries
 from gateway.queries.table import Queries
 from gateway.queries.trace import TraceQueries
 from gateway.rate import RateLimit
@@ -58,8 +59,8 @@ STORE = _store()
 
 
 class NoOutcomes(MemoryOutcomes):
-    async def find_by_command_id(self, _command_id: str) -> Sequence[Verdict]:
-        return []
+    async def find_by_command_id(self, *_of: Any, **_scope: Any) -> tuple[Sequence[Verdict], UUID | None]:
+        return [], None
 
     async def find_by_event_id(self, _id: UUID) -> Verdict | None:
         return None
@@ -78,7 +79,7 @@ async def _desk(broker: RecordingPublisher, directory: str) -> AsyncIterator[Que
         HistoryQueries(STORE, CATALOGUE, CODEC),
         TraceQueries(STORE, CATALOGUE, NoOutcomes(STORE)),
         FeedQueries(STORE, CATALOGUE, _at_once),
-        NoOutcomes(STORE),
+        OutcomeQueries(NoOutcomes(STORE)),
         "gw1",
         dict,
         {"commands": {}},

@@ -16,6 +16,7 @@ from gateway.codec import EventCodec
 from gateway.domain.catalogue import Catalogue
 from gateway.ids import event_id
 from gateway.messages import ErrorDetail, Outcome, Verdict
+from gateway.queries import outcomes as outcomes_module
 from gateway.queries import trace as module
 from gateway.queries.answers import Result
 from gateway.queries.parameters import Trace
@@ -67,6 +68,12 @@ async def plant(tmp_path: Path) -> Any:
 
 def commands(result: Result) -> list[dict[str, Any]]:
     return [orjson.loads(orjson.dumps(one)) for one in result.value["commands"]]
+
+
+def onwards(result: Result) -> dict[str, Any]:
+    """Where a trace of a command id goes on."""
+    assert result.next is not None
+    return {"cursor": UUID(str(result.next["cursor"]))}
 
 
 def ids(result: Result) -> list[str]:
@@ -165,6 +172,54 @@ async def test_of_more_commands_than_are_wanted_it_says_that_some_are_left_out(p
         await plant.accept("c-1", device=device)
     result = await plant.ask(command_id="c-1", limit=2)
     assert (len(commands(result)), result.value["complete"]) == (2, False)
+    others = await plant.ask(command_id="c-1", limit=2, **onwards(result))
+    assert (len(commands(others)), others.value["complete"], others.next) == (1, True, None)
+    assert {one["device"] for one in (*commands(result), *commands(others))} == {"a", "b", "c"}
+
+
+async def test_whoever_may_see_few_of_many_that_used_an_id_finds_them(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes_module, "PAGE", 3)
+    for number in range(20):
+        await plant.accept("1", device=f"d{number}", actor=f"d{number}")
+    for number in range(20):
+        result = await plant.ask(command_id="1", sees=f"d{number}")
+        assert ([one["device"] for one in commands(result)], result.value["complete"]) == ([f"d{number}"], True)
+
+
+async def test_what_was_not_looked_at_is_not_told_as_complete(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outcomes_module, "PAGE", 3)
+    monkeypatch.setattr(outcomes_module, "MOST_PAGES", 2)
+    for number in range(20):
+        await plant.accept("1", device=f"d{number}", actor=f"d{number}")
+    seen: list[str] = []
+    following: dict[str, Any] = {}
+    while True:
+        result = await plant.ask(command_id="1", sees="d7", **following)
+        seen += [one["device"] for one in commands(result)]
+        assert result.value["complete"] is (result.next is None)
+        if result.next is None:
+            break
+        following = onwards(result)
+    assert seen == ["d7"]
+
+
+async def test_whoever_names_the_device_need_not_search_for_what_it_has_sent(
+    plant: Plant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outcomes_module, "MOST_PAGES", 0)
+    for number in range(20):
+        await plant.accept("1", device=f"d{number}", actor=f"d{number}")
+        await plant.accept("1", device=f"d{number}", actor="alice")
+    seen: set[str] = set()
+    following: dict[str, Any] = {}
+    for _ in range(2):
+        scope = Trace(command_id="1", device="d7", limit=1, **following)
+        result = await plant.queries.trace(scope, lambda _device: True, "alice")
+        seen |= {one["actor"] for one in commands(result)}
+        following = onwards(result) if result.next else {}
+    assert seen == {"d7", "alice"}
 
 
 @pytest.mark.parametrize("start", ["command_id", "event_id", "correlation_id"])

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,8 +36,8 @@ Ask = Callable[[], Awaitable[Result]]
 
 
 class NoVerdicts:
-    async def find_by_command_id(self, _command_id: str) -> list[Verdict]:
-        return []
+    async def find_by_command_id(self, *_of: Any, **_scope: Any) -> tuple[list[Verdict], None]:
+        return [], None
 
     async def find_by_event_id(self, _id: object) -> None:
         return None
