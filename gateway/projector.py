@@ -50,6 +50,7 @@ class Projector:
         self._rebuild = asyncio.Event()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
         self._order = count()
+        self._given_up = 0
 
     @property
     def position(self) -> int:
@@ -78,7 +79,19 @@ class Projector:
         if self.position < position:
             future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             heapq.heappush(self._waiting, (position, next(self._order), future))
-            await future
+            try:
+                await future
+            finally:
+                if future.cancelled():
+                    self._forget_one()
+
+    def _forget_one(self) -> None:
+        """Somebody waits no more: once that are most of them, their places are cleared, which pays for itself."""
+        self._given_up += 1
+        if 2 * self._given_up > len(self._waiting):
+            self._waiting = [one for one in self._waiting if not one[2].done()]
+            heapq.heapify(self._waiting)
+            self._given_up = 0
 
     async def run(self) -> None:
         """Follow the log for ever."""
@@ -166,7 +179,9 @@ class Projector:
             log.error("projection_failed", **told, exc_info=failure.error)
         while self._waiting and self._waiting[0][0] <= self.position:
             _, _, future = heapq.heappop(self._waiting)
-            if not future.done():
+            if future.done():
+                self._given_up -= 1
+            else:
                 future.set_result(None)
         for listener in self.listeners:
             listener(touched)

@@ -110,6 +110,19 @@ async def test_a_position_that_is_not_reached_in_time_is_told(bench: Bench) -> N
         await bench.projector.at(1)
 
 
+async def test_whoever_gives_up_waiting_leaves_nothing_behind(bench: Bench) -> None:
+    async with bench.running():
+        patient = asyncio.create_task(bench.projector.at(2))
+        for _ in range(20):
+            asked = [asyncio.create_task(bench.projector.reached(10**15, 0.001)) for _ in range(50)]
+            assert all(isinstance(one, TimedOut) for one in await asyncio.gather(*asked, return_exceptions=True))
+        assert len(bench.projector._waiting) <= 3
+        await bench.count()
+        await bench.count()
+        await patient
+    assert len(bench.projector._waiting) <= 1
+
+
 async def test_listeners_hear_of_each_touched_device_after_the_cache_has_it(bench: Bench) -> None:
     heard: list[tuple[str, object]] = []
     bench.projector.listeners.append(lambda touched: heard.extend((device, bench.total()) for _, device in touched))
