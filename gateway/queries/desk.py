@@ -39,7 +39,7 @@ from gateway.errors import (
 from gateway.intake import invalid, read_json
 from gateway.messages import ErrorDetail, ReplyTo
 from gateway.ports import Clock, Delivery, Publisher
-from gateway.queries.answers import Result
+from gateway.queries.answers import Result, bounded
 from gateway.queries.parameters import Parameters
 from gateway.rate import RateLimit
 from gateway.topics import QueryTopic, Topics
@@ -165,7 +165,7 @@ class QueryDesk:
 
     async def _work(self, delivery: Delivery, topic: QueryTopic, reply: ReplyTo) -> None:
         try:
-            found = await self._find(delivery, topic)
+            found, seen = await self._find(delivery, topic)
         except Refusal as refusal:
             self._answer(topic, reply, refusal)
         except NoSuchPosition as error:
@@ -176,11 +176,12 @@ class QueryDesk:
             log.exception("query_fault", query=topic.query, actor=topic.actor)
             self._answer(topic, reply, Fault("a fault in the gateway", retry_after_ms=FAULT_RETRY))
         else:
-            self._answer(topic, reply, found)
+            self._answer(topic, reply, found, seen)
         finally:
             self._taken -= Counter((topic.actor,))
 
-    async def _find(self, delivery: Delivery, topic: QueryTopic) -> Result:
+    async def _find(self, delivery: Delivery, topic: QueryTopic) -> tuple[Result, dict[str, Any]]:
+        """What is found, and as of when: whatever the read side hears of on the way may be missing in it."""
         known = self._table.get(topic.query)
         if known is None:
             raise NotFound(f"there is no query {topic.query}", type="unknown-query")
@@ -192,8 +193,9 @@ class QueryDesk:
                 if parameters.min_position is not None:
                     await self._side.reached(parameters.min_position, parameters.timeout_ms / 1_000)
                 async with nullcontext() if may_wait else self._free:
+                    seen = self._now()
                     found = find(parameters, Asker(topic.actor, self._access))
-                    return await found if isawaitable(found) else found
+                    return bounded(await found if isawaitable(found) else found), seen
         except TimeoutError:
             raise TimedOut(f"no answer within {parameters.timeout_ms} ms") from None
 
@@ -219,14 +221,14 @@ class QueryDesk:
         )
         return ReplyTo(default, properties.correlation_data), refusal
 
-    def _answer(self, topic: QueryTopic, reply: ReplyTo, found: Result | Refusal) -> None:
-        body: dict[str, Any] = {
-            "query": topic.query,
-            "actor": topic.actor,
-            "position": self._side.position(),
-            "as_of": self._clock.now(),
-            "stale": self._side.is_stale(),
-        }
+    def _now(self) -> dict[str, Any]:
+        """How far the read side is."""
+        return {"position": self._side.position(), "as_of": self._clock.now(), "stale": self._side.is_stale()}
+
+    def _answer(
+        self, topic: QueryTopic, reply: ReplyTo, found: Result | Refusal, seen: dict[str, Any] | None = None
+    ) -> None:
+        body: dict[str, Any] = {"query": topic.query, "actor": topic.actor, **(seen or self._now())}
         code = 200
         if isinstance(found, Refusal):
             code = found.code

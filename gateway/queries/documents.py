@@ -15,12 +15,15 @@ from gateway.errors import Invalid, NotFound
 from gateway.ports import ReadModel
 from gateway.projection import COUNTS
 from gateway.queries.answers import Result, fitting
-from gateway.queries.filters import compile_filter, look_up, sort_key
+from gateway.queries.filters import compile_filter, picked, sort_key
 from gateway.queries.parameters import Alarms, Get, List
 from gateway.queries.turns import Turns
 
 SLICE: Final = 200
 """Documents beyond a page that are kept before they are sorted out."""
+
+MOST_VALUES: Final = 100
+"""Of one facet in a summary: a model is any text, and there may be as many as devices."""
 
 Allowed = Callable[[str], bool]
 """Whether whoever asks may know of this device."""
@@ -51,7 +54,7 @@ class DocumentQueries:
         for table in decided if query.projection is None else [self._table_of(query.projection)]:
             document = self.cache.get(table, query.device)
             if document is not None:
-                return Result(document)
+                return Result(_selected(document, query.fields))
         if query.projection is None:
             raise NotFound(f"there is no device {query.device}")
         raise NotFound(f"{query.projection} has no document of {query.device}", type="no-document")
@@ -78,13 +81,22 @@ class DocumentQueries:
         wanted = List(filter=conditions, limit=query.limit, cursor=query.cursor)
         return await self._page(["alarms"], wanted, allowed, lambda row: str(row["device"]))
 
-    def summary(self) -> Result:
-        """How many devices there are, by each of their facets."""
-        counted: dict[str, dict[str, dict[str, Any]]] = {}
-        for row in self.cache.documents(COUNTS):
-            facets = counted.setdefault(str(row["collection"]), {})
-            facets.setdefault(str(row["facet"]), {})[str(row["value"])] = row["count"]
-        return Result(counted)
+    async def summary(self) -> Result:
+        """How many devices there are, by each of their facets; of one with many values the most frequent."""
+        rows = list(self.cache.documents(COUNTS))
+        counted: dict[str, dict[str, _Counts]] = {}
+        async with self.turns.turn() as turn:
+            for row in rows:
+                facets = counted.setdefault(str(row["collection"]), {})
+                facets.setdefault(str(row["facet"]), _Counts()).add(str(row["value"]), int(str(row["count"])))
+                await turn.pause()
+        shown: dict[str, Any] = {}
+        omitted: dict[str, Any] = {}
+        for collection, facets in counted.items():
+            shown[collection] = {facet: counts.shown() for facet, counts in facets.items()}
+            if left_out := {facet: counts.omitted for facet, counts in facets.items() if counts.omitted["values"]}:
+                omitted[collection] = left_out
+        return Result({**shown, "omitted": omitted} if omitted else shown)
 
     def _table_of(self, projection: str) -> str:
         if self.cache.get(PROJECTIONS, projection) is None:
@@ -118,6 +130,30 @@ class DocumentQueries:
         return Result(items, {"cursor": place} if place is not None else None)
 
 
+class _Counts:
+    """The most frequent values of a facet, and how much they leave out."""
+
+    def __init__(self) -> None:
+        self.omitted = {"values": 0, "devices": 0}
+        self._values: list[tuple[int, str]] = []
+
+    def add(self, value: str, count: int) -> None:
+        self._values.append((count, value))
+        if len(self._values) > 2 * MOST_VALUES:
+            self._cut()
+
+    def shown(self) -> dict[str, int]:
+        self._cut()
+        return {value: count for count, value in self._values}
+
+    def _cut(self) -> None:
+        before = self._values
+        if len(before) > MOST_VALUES:
+            self._values = nlargest(MOST_VALUES, before)
+            self.omitted["values"] += len(before) - MOST_VALUES
+            self.omitted["devices"] += sum(count for count, _ in before) - sum(count for count, _ in self._values)
+
+
 def _id_of(document: Document) -> str:
     return str(document["id"])
 
@@ -130,9 +166,7 @@ def _first(found: "list[tuple[Key, Document]]", count: int, *, descending: bool)
 def _selected(document: Document, fields: "list[str] | None") -> Mapping[str, Any]:
     if fields is None:
         return document
-    marker = look_up({}, "")
-    values = {path: look_up(document, path) for path in fields}
-    return {"id": document["id"]} | {path: value for path, value in values.items() if value is not marker}
+    return {"id": document["id"]} | picked(document, fields)
 
 
 def _write_cursor(key: Key) -> str:

@@ -4,7 +4,7 @@
 in which a key may itself have dots. What is compiled is a query for TinyDB.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from pydantic import JsonValue
@@ -84,6 +84,12 @@ def look_up(document: object, path: str) -> Any:  # noqa: ANN401 - any JSON valu
             if found is not _MISSING:
                 return found
     return _MISSING
+
+
+def picked(document: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]:
+    """The values at these paths, each under its path; what is missing is left out."""
+    values = {path: look_up(document, path) for path in paths}
+    return {path: value for path, value in values.items() if value is not _MISSING}
 
 
 def sort_key(document: Mapping[str, Any], path: str) -> tuple[int, Any, str]:

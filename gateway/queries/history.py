@@ -15,6 +15,7 @@ from gateway.errors import NotFound
 from gateway.messages import NO_STREAM, RecordedEvent
 from gateway.ports import LogReader
 from gateway.queries.answers import Result, fitting
+from gateway.queries.filters import picked
 from gateway.queries.json_patch import make_patch
 from gateway.queries.parameters import Diff, History, StateAt
 from gateway.queries.passed import Passed, PassedStates
@@ -76,6 +77,8 @@ class HistoryQueries:
         if passed is None:
             raise NotFound(f"{query.device} did not exist then")
         document = StateCodec.of(decider).to_document(passed.state)
+        if query.fields is not None:
+            document = picked(document, query.fields)
         return Result(
             {"device": query.device, "revision": passed.revision, "at": passed.recorded_at, "state": document}
         )

@@ -17,7 +17,10 @@ MAX_PLACE = 2**63 - 1
 
 Name = Annotated[str, Field(pattern=f"^(?:{NAME.pattern})$", description="Id of the device")]
 Path = Annotated[str, Field(min_length=1, max_length=256)]
-Cursor = Annotated[str, Field(max_length=1_024, description="`next` of the page before")]
+Fields = Annotated[list[Path], Field(max_length=64)]
+"""Dotted paths of a document; an answer has them as they are named."""
+
+Cursor = Annotated[str, Field(max_length=32_768, description="`next` of the page before")]
 CommandId = Annotated[str, Field(min_length=1, max_length=MAX_COMMAND_ID)]
 Place = Annotated[UUID, Field(description="Of a command id: `next` of the page before")]
 PageSize = Annotated[int, Field(ge=1, le=MAX_PAGE, description="Most items of a page")]
@@ -43,6 +46,7 @@ class Get(Parameters):
     """The document of one device."""
 
     device: Name
+    fields: Fields | None = Field(None, description="Only these, and the id")
     projection: ProjectionName | None = None
 
 
@@ -52,7 +56,7 @@ class List(Parameters):
     projection: ProjectionName | None = None
     filter: dict[Path, JsonValue] = Field({}, description="Conditions by dotted path, all of which must hold")
     sort: Path = Field("id", description="Dotted path; with a minus in front, the other way round")
-    fields: Annotated[list[Path], Field(max_length=64)] | None = Field(None, description="Only these, and the id")
+    fields: Fields | None = Field(None, description="Only these, and the id")
     limit: PageSize = 50
     cursor: Cursor | None = None
 
@@ -90,6 +94,7 @@ class StateAt(Parameters):
 
     device: Name
     at: Moment = Field(description="After this revision, or after the last event that was recorded by this time")
+    fields: Fields | None = Field(None, description="Only these of the state")
 
 
 class Diff(Parameters):

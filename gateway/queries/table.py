@@ -71,10 +71,10 @@ class Queries:
             asker.check(query.device)
         return await self.documents.alarms(query, asker.may_see)
 
-    def _summary(self, _query: Summary, asker: Asker) -> Result:
+    async def _summary(self, _query: Summary, asker: Asker) -> Result:
         # it counts every device, so who may not see every device may not see it
         asker.check_all()
-        return self.documents.summary()
+        return await self.documents.summary()
 
     async def _history(self, query: History, asker: Asker) -> Result:
         asker.check(query.device)

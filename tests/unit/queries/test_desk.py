@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from gateway.access import Access, OperatorRule
 from gateway.errors import NoSuchPosition, NotFound, StoreUnavailable, TimedOut
 from gateway.messages import NO_PROPERTIES, MessageProperties
-from gateway.queries.answers import Result
+from gateway.queries.answers import MARGIN, MAX_BYTES, Result
 from gateway.queries.desk import AT_ONCE, MOST, MOST_OF_ONE, Asker, QueryDesk, ReadSide, Table
 from gateway.queries.parameters import Feed, Get, Parameters
 from gateway.rate import RateLimit
@@ -39,7 +39,7 @@ class Bench:
         self.open = asyncio.Event()
         self.reached: Callable[[int, float], Awaitable[None]] = self._reached
         self._rate = RateLimit(rate, burst)
-        self._answered = 0
+        self.position = 41
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[QueryDesk]:
@@ -47,12 +47,14 @@ class Bench:
             "echo": (Parameters, lambda _parameters, asker: Result({"hello": asker.actor}, {"cursor": "x"})),
             "get": (Get, self._get),
             "wait": (Parameters, self._wait),
+            "slow": (Parameters, self._slow),
+            "much": (Parameters, lambda _parameters, _asker: Result("x" * (MAX_BYTES + MARGIN))),
             "feed": (Feed, self._wait),
             "away": (Parameters, self._away),
             "nowhere": (Parameters, self._nowhere),
             "break": (Parameters, lambda _parameters, _asker: Result(1 // 0)),
         }
-        side = ReadSide(lambda: 41, lambda: True, self.reached)
+        side = ReadSide(lambda: self.position, lambda: True, self.reached)
         async with asyncio.TaskGroup() as group:
             yield QueryDesk(
                 table,
@@ -87,6 +89,12 @@ class Bench:
     async def _wait(self, _parameters: Parameters, _asker: Asker) -> Result:
         await self.open.wait()
         return Result("done")
+
+    async def _slow(self, _parameters: Parameters, _asker: Asker) -> Result:
+        seen = self.position
+        await asyncio.sleep(0)
+        self.position += 1
+        return Result(seen)
 
     @staticmethod
     async def _away(_parameters: Parameters, _asker: Asker) -> Result:
@@ -158,6 +166,7 @@ async def test_a_response_topic_elsewhere_is_refused_on_the_default_one(bench: B
         (query("echo", b"[" * 33 + b"]" * 33), 400, "too-deep"),
         (query("away"), 503, "store-unavailable"),
         (query("nowhere"), 422, "invalid-field"),
+        (query("much"), 413, "answer-too-large"),
     ],
 )
 async def test_what_cannot_be_answered_is_refused_with_the_reason(
@@ -203,6 +212,20 @@ async def test_a_query_waits_for_the_read_cache(bench: Bench) -> None:
     bench.reached = late
     assert (await bench.ask(query("echo", {"min_position": 50, "timeout_ms": 700})))["code"] == 408
     assert asked == [(50, 0.7)]
+
+
+async def test_an_answer_claims_no_position_that_came_while_it_was_made(bench: Bench) -> None:
+    answer = await bench.ask(query("slow"))
+    assert (answer["result"], answer["position"], bench.position) == (41, 41, 42)
+
+
+async def test_an_answer_is_of_the_position_that_was_waited_for(bench: Bench) -> None:
+    async def come(position: int, _patience: float) -> None:
+        bench.position = position
+
+    bench.reached = come
+    answer = await bench.ask(query("slow", {"min_position": 50}))
+    assert (answer["result"], answer["position"]) == (50, 50)
 
 
 async def test_an_actor_that_asks_too_fast_is_told_to_wait() -> None:

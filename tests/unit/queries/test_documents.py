@@ -12,7 +12,7 @@ from gateway.domain.outages import GATEWAY
 from gateway.errors import Invalid, NotFound
 from gateway.queries import answers
 from gateway.queries.answers import Result
-from gateway.queries.documents import SLICE, DocumentQueries
+from gateway.queries.documents import MOST_VALUES, SLICE, DocumentQueries
 from gateway.queries.parameters import Alarms, Get, List
 
 COUNT = 2 * SLICE + 7
@@ -106,9 +106,19 @@ async def test_a_page_ends_before_it_is_too_large(queries: DocumentQueries, monk
     assert len(await every_page(queries, limit=500)) == COUNT
 
 
-async def test_one_item_is_given_however_large(queries: DocumentQueries, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answers, "MAX_BYTES", 1)
-    assert len(ids(await queries.list(List(limit=100), everybody))) == 1
+async def test_an_item_that_is_too_large_is_given_without_its_largest_fields(
+    queries: DocumentQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answers, "MAX_BYTES", 100)
+    queries.cache.put("devices", "pump-0000", {"id": "pump-0000", "status": "online", "reported": {"name": "x" * 200}})
+    [item] = items(await queries.list(List(limit=1), everybody))
+    assert item == {"id": "pump-0000", "status": "online", "omitted": ["reported"]}
+    assert len(await every_page(queries, limit=100)) == COUNT
+
+
+async def test_some_fields_of_a_document_can_be_had(queries: DocumentQueries) -> None:
+    query = Get(device="pump-0004", fields=["reported.rpm", "nothing"])
+    assert queries.get(query).value == {"id": "pump-0004", "reported.rpm": 2}
 
 
 @pytest.mark.parametrize(
@@ -125,5 +135,18 @@ async def test_alarms_are_listed_by_device(queries: DocumentQueries) -> None:
     assert ids(await queries.alarms(Alarms(filter={"code": "dry"}), everybody)) == []
 
 
-def test_the_summary_counts(queries: DocumentQueries) -> None:
-    assert queries.summary().value == {"devices": {"status": {"online": 9}}}
+async def test_the_summary_counts(queries: DocumentQueries) -> None:
+    assert (await queries.summary()).value == {"devices": {"status": {"online": 9}}}
+
+
+async def test_the_summary_tells_the_most_frequent_values_and_how_much_they_leave_out(queries: DocumentQueries) -> None:
+    for number in range(5 * MOST_VALUES):
+        id_ = f"m{number}"
+        row: Document = {"id": id_, "collection": "devices", "facet": "model", "value": id_, "count": 1 + number}
+        queries.cache.put("counts", id_, row)
+    summary = (await queries.summary()).value
+    most = range(4 * MOST_VALUES, 5 * MOST_VALUES)
+    assert summary["devices"]["model"] == {f"m{number}": 1 + number for number in most}
+    rest = {"values": 4 * MOST_VALUES, "devices": sum(1 + number for number in range(4 * MOST_VALUES))}
+    assert summary["omitted"] == {"devices": {"model": rest}}
+    assert summary["devices"]["status"] == {"online": 9}
