@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +12,7 @@ from gateway.cli.asking import LARGEST_PAGE, add_source, asking, is_remote
 from gateway.cli.exit_status import Exit
 from gateway.cli.output import note
 from gateway.cli.watch_view import View, frame
+from gateway.errors import NotPermitted
 
 if TYPE_CHECKING:
     from gateway.cli.asking import Questions
@@ -55,7 +56,8 @@ async def _show(questions: "Questions", _options: Namespace) -> Exit:
             await questions.ask("list", {"sort": "-position", "limit": min(size.lines, LARGEST_PAGE)})
         ).result
         view.devices = newest
-        view.counts = (await questions.ask("summary", {})).result.get("devices", {}).get("status", {})
+        if view.counts is not None:
+            view.counts = await _counts(questions)
         _draw(frame(view, size, time.monotonic()))
         await asyncio.sleep(_PAUSE)
         if place is None:
@@ -63,6 +65,16 @@ async def _show(questions: "Questions", _options: Namespace) -> Exit:
         answer = await questions.ask("feed", {"after": place, "limit": LARGEST_PAGE, "wait_ms": _WAIT_MS})
         view.take(answer.result, time.monotonic())
         place = answer.next["after"] if answer.next else place
+
+
+async def _counts(questions: "Questions") -> Mapping[str, int] | None:
+    """How many devices have each status; ``None`` for an operator of some devices, who may not know of all."""
+    try:
+        answer = await questions.ask("summary", {})
+    except NotPermitted:
+        return None
+    found: Mapping[str, int] = answer.result.get("devices", {}).get("status", {})
+    return found
 
 
 def _draw(lines: list[str]) -> None:

@@ -23,12 +23,12 @@ class View:
 
     Attributes:
         devices: documents, the one that changed last first.
-        counts: how many devices have each status.
+        counts: how many devices have each status; ``None`` for whoever may not know.
         events: the newest first.
     """
 
     devices: Sequence[Mapping[str, Any]] = ()
-    counts: Mapping[str, int] = field(default_factory=dict)
+    counts: Mapping[str, int] | None = field(default_factory=dict)
     events: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _came: deque[tuple[float, int]] = field(default_factory=deque)
 
@@ -46,8 +46,11 @@ class View:
 
 def frame(view: View, size: terminal_size, now: float) -> list[str]:
     """As many lines as the terminal has, at most, none longer than it is wide."""
-    counts = ", ".join(f"{count} {status}" for status, count in sorted(view.counts.items())) or "none yet"
-    head = [f"devices: {counts}   {view.rate(now):.1f} events/s   {_LEAVE}", ""]
+    told = [f"{view.rate(now):.1f} events/s", _LEAVE]
+    if view.counts is not None:
+        counts = ", ".join(f"{count} {status}" for status, count in sorted(view.counts.items())) or "none yet"
+        told.insert(0, f"devices: {counts}")
+    head = ["   ".join(told), ""]
     # the two tables share what is left: each has a heading, and an empty line is between them
     rows = max(size.lines - len(head) - 3, 2)
     devices = [row(dict(document)) for document in view.devices[: rows // 2]]

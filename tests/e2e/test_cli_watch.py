@@ -65,6 +65,24 @@ async def test_devices_and_events_appear_until_it_is_interrupted(
                 await process.wait()
 
 
+async def test_an_operator_of_some_devices_sees_those(shared_site: Site, tech: Technician, device: str) -> None:
+    valve = f"valve-{device}"
+    await tech.send(valve, valve, "register", {"model": "T-1000"}, wait_for="projected")
+    with terminal() as (theirs, screen):
+        command = shared_site.gateway._command("watch", "--remote", "--actor", "olga")
+        process = await asyncio.create_subprocess_exec(*command, cwd=REPOSITORY, stdout=theirs)
+        try:
+            await screen.until(valve)
+            await tech.send(valve, valve, "report", {"properties": {"of_olga": True}})
+            await screen.until('"of_olga"')
+            process.send_signal(signal.SIGINT)
+            assert await process.wait() == 130
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+
+
 @pytest.mark.parametrize(("arguments", "told"), [((), "add --remote"), (REMOTE, "needs a terminal")])
 def test_without_a_gateway_to_ask_or_a_terminal_it_says_what_to_do(
     shared_site: Site, arguments: tuple[str, ...], told: str

@@ -46,5 +46,11 @@ def test_nothing_that_a_device_says_reaches_the_terminal_as_it_is() -> None:
     assert all(line.isprintable() for line in frame(view, terminal_size((200, 24)), 0.0))
 
 
+def test_whoever_may_not_know_how_many_there_are_is_not_told() -> None:
+    lines = frame(View([document("valve-7")], None), terminal_size((80, 24)), 0.0)
+    assert lines[0].startswith("0.0 events/s")
+    assert lines[3].split()[0] == "valve-7"
+
+
 def test_a_gateway_without_devices_says_so() -> None:
     assert frame(View(), terminal_size((80, 24)), 0.0)[0].startswith("devices: none yet")
