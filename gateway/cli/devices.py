@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from gateway.cli.asking import LARGEST_PAGE, add_source, asking, pages
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_projection
+from gateway.cli.options import add_projection, json_object
 from gateway.cli.output import print_csv, print_json, print_table, shown
 
 if TYPE_CHECKING:
@@ -22,6 +22,10 @@ def add_options(parser: ArgumentParser) -> None:
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--json", action="store_true", help="print JSON, one object a line, with all that is known")
     how.add_argument("--csv", action="store_true", help="print comma-separated values, for a spreadsheet")
+    parser.add_argument(
+        "--filter", type=json_object, metavar="JSON", help='only those that match: \'{"reported.rpm": {"ge": 900}}\''
+    )
+    parser.add_argument("--sort", metavar="FIELD", help="by this field; --sort=-FIELD: the other way round")
     add_projection(parser)
     add_source(parser)
 
@@ -33,7 +37,8 @@ def execute(options: Namespace) -> Exit:
 
 async def _show(questions: "Questions", options: Namespace) -> Exit:
     documents: list[dict[str, Any]] = []
-    wanted = {"projection": options.projection} if options.projection else {}
+    given = {name: getattr(options, name) for name in ("projection", "filter", "sort")}
+    wanted = {name: value for name, value in given.items() if value is not None}
     async for answer in pages(questions, "list", {"limit": LARGEST_PAGE, **wanted}):
         documents += answer.result
     if options.json:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 Told = dict[str, Any]
 
-SUMMARY: Final = "print the events of a device, oldest first"
+SUMMARY: Final = "print the events of a device"
 
 _COLUMNS: Final = ("time", "revision", "type", "actor", "command_id", "data")
 _BEFORE_THE_FIRST: Final = -1
@@ -25,7 +25,11 @@ def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
     parser.add_argument("device", type=name, metavar="DEVICE", help="id of the device")
     parser.add_argument("--limit", type=at_least(1), metavar="N", help="at most so many events (default: all)")
-    parser.add_argument(
+    parser.add_argument("--type", action="append", metavar="TYPE", help="only events of this type; may be repeated")
+    parser.add_argument("--since", metavar="TIME", help="only what was recorded then or later: 2026-03-01T12:00:00Z")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--newest", action="store_true", help="newest first")
+    which.add_argument(
         "--after",
         type=at_least(_BEFORE_THE_FIRST),
         default=_BEFORE_THE_FIRST,
@@ -39,6 +43,9 @@ def add_options(parser: ArgumentParser) -> None:
 
 def execute(options: Namespace) -> Exit:
     """Print its events, page by page. What it raises: see :func:`~gateway.cli.asking.asking`."""
+    if options.follow and options.newest:
+        note("edge-gateway: --follow goes on with what happens: leave out --newest")
+        return Exit.USAGE
     if options.follow and not is_remote(options):
         note("edge-gateway: --follow asks the running gateway: add --remote, or name a broker")
         return Exit.USAGE
@@ -72,12 +79,14 @@ def row(event: Told) -> Sequence[str]:
 
 
 async def _pages(questions: "Questions", options: Namespace) -> AsyncIterator[list[Told]]:
-    of_device = {"device": options.device}
+    of_device = {"device": options.device, **({"types": options.type} if options.type else {})}
+    order = {"order": "newest"} if options.newest else {}
+    asked = {**of_device, **order, **({"since": options.since} if options.since else {})}
     # whatever happens from here on comes behind its position
     place = await _newest(questions, options.device) if options.follow else 0
     revision = options.after
     limit = min(options.limit or LARGEST_PAGE, LARGEST_PAGE)
-    async for answer in pages(questions, "history", {**of_device, "after": revision, "limit": limit}):
+    async for answer in pages(questions, "history", {**asked, "after": revision, "limit": limit}):
         yield answer.result
         for event in answer.result[-1:]:
             revision, place = event["revision"], max(place, event["position"])

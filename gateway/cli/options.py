@@ -1,11 +1,12 @@
 """Options that several subcommands share, and what they lead to."""
 
+import json
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from gateway.errors import SettingsError
 from gateway.ids import is_name
@@ -93,6 +94,17 @@ def moment(text: str) -> int | str:
     if time is None or time.tzinfo is None:
         raise ArgumentTypeError(f"must be a revision, or a time such as 2026-03-01T12:00:00Z, not {text!r}")
     return time.isoformat()
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """The type of a JSON object."""
+    try:
+        found = json.loads(text)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise ArgumentTypeError(f"must be a JSON object, not {text!r}")
+    return found
 
 
 def within(lowest: int, highest: int) -> Callable[[str], int]:

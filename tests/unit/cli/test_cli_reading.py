@@ -45,6 +45,22 @@ def test_devices_are_listed_by_id(on_state: Run, pump: GatewayState) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("options", "ids"),
+    [
+        (("--filter", '{"model": "T-800"}'), ["fan-1"]),
+        (("--sort=-id",), ["pump-7", "fan-1"]),
+        (("--sort", "model"), ["pump-7", "fan-1"]),
+        (("--filter", "{}", "--sort", "revision"), ["fan-1", "pump-7"]),
+    ],
+)
+def test_devices_are_filtered_and_sorted(
+    on_state: Run, pump: GatewayState, options: tuple[str, ...], ids: list[str]
+) -> None:
+    pump.take(DeviceRegistered(at=AT, model="T-800"), device="fan-1", command_id="c-9")
+    assert [document["id"] for document in on_state("devices", "--json", *options).objects] == ids
+
+
 def test_an_empty_log_has_no_devices(on_state: Run) -> None:
     ran = on_state("devices", "--json")
     assert (ran.status, ran.objects) == (0, [])
@@ -108,6 +124,8 @@ def test_an_unknown_device_is_a_negative_answer(on_state: Run, command: tuple[st
         ("trace", "c-1", "--correlation", "c-1"),
         ("trace", "--event", "e-1"),
         ("devices", "--json", "--csv"),
+        ("devices", "--filter", "status=online"),
+        ("history", "pump-7", "--newest", "--after", "1"),
     ],
 )
 def test_a_question_that_cannot_be_asked_is_a_usage_error(on_state: Run, command: tuple[str, ...]) -> None:
@@ -122,6 +140,12 @@ def test_what_never_ends_cannot_be_asked_of_a_directory(on_state: Run, subcomman
     ran = on_state(*subcommand)
     assert (ran.status, ran.out) == (2, "")
     assert "--remote" in ran.err
+
+
+@pytest.mark.usefixtures("pump")
+def test_what_goes_on_is_not_told_newest_first(on_state: Run) -> None:
+    ran = on_state("history", "pump-7", "--follow", "--newest")
+    assert (ran.status, ran.out, "leave out --newest" in ran.err) == (2, "", True)
 
 
 @pytest.mark.usefixtures("pump")
@@ -220,6 +244,12 @@ def test_the_history_tells_who_did_what_by_which_command(on_state: Run) -> None:
         (("--after", "0", "--limit", "1"), [1]),
         (("--after", "-1"), [0, 1, 2]),
         (("--after", "2"), []),
+        (("--newest",), [2, 1, 0]),
+        (("--newest", "--limit", "2"), [2, 1]),
+        (("--type", "AlarmRaised"), [2]),
+        (("--type", "AlarmRaised", "--type", "DeviceRegistered", "--newest"), [2, 0]),
+        (("--since", "2020-01-01T00:00:00Z"), [0, 1, 2]),
+        (("--since", "2999-01-01T00:00:00Z"), []),
     ],
 )
 def test_the_history_can_be_bounded(on_state: Run, bounds: tuple[str, ...], revisions: list[int]) -> None:
