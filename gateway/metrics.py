@@ -97,7 +97,7 @@ class Metrics(Collector):
                 value = value[key]
             yield GaugeMetricFamily(f"{PREFIX}{name}", documentation, value=value)
         for name, documentation in _OUTAGE_GAUGES.items():
-            yield GaugeMetricFamily(f"{PREFIX}outages_{name}", documentation, value=len(figures["outages"][name]))
+            yield GaugeMetricFamily(f"{PREFIX}outages_{name}", documentation, value=_how_many(figures["outages"], name))
         dropped = figures["broker"]["dropped"]
         yield CounterMetricFamily(
             f"{PREFIX}broker_dropped_messages",
@@ -131,3 +131,7 @@ class Metrics(Collector):
         for step, histogram in self._latencies.histograms.items():
             family.add_metric([step], histogram.cumulative(), histogram.seconds)
         return family
+
+
+def _how_many(outages: Mapping[str, Any], name: str) -> int:
+    return len(outages[name]) + int(outages.get(f"{name}_older", 0))

@@ -132,6 +132,7 @@ class OutageLedger:
         return {
             "open": {one.kind: one.began_at for one in self._pending.values() if one.ended_at is None},
             "unacknowledged": waiting,
+            "unacknowledged_older": document.get("unacknowledged_older", 0),
         }
 
     def told(self) -> dict[str, Any]:
@@ -140,6 +141,7 @@ class OutageLedger:
         return {
             "gateway": self._gateway,
             "pending": [asdict(outage) for outage in self._pending.values()],
+            "unacknowledged_older": document.get("unacknowledged_older", 0),
             **{name: document.get(name, {}) for name in ("unacknowledged", "outages", "counts")},
         }
 

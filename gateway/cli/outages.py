@@ -60,8 +60,11 @@ async def _recorded(questions: "Questions", gateway: str) -> dict[str, Line]:
             lines[recorded.outage] = {**recorded.model_dump(exclude={"at"}), **_NOBODY}
         else:
             known = OutageAcknowledged.model_validate(event["data"])
-            if known.outage in lines:
-                lines[known.outage] |= {"acknowledged_by": known.by, "acknowledged_at": known.at, "note": known.note}
+            # those that the ledger did not show any more are acknowledged together with all that wait
+            concerned = [outage for outage, line in lines.items() if _is_open(line)] if known.older else [known.outage]
+            for outage in concerned:
+                if outage in lines:
+                    lines[outage] |= {"acknowledged_by": known.by, "acknowledged_at": known.at, "note": known.note}
     return lines
 
 

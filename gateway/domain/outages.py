@@ -40,11 +40,17 @@ class OutageRecorded(Event):
 
 
 class OutageAcknowledged(Event):
-    """An operator knows of an outage and has seen to what it may have cost."""
+    """An operator knows of an outage and has seen to what it may have cost.
+
+    Attributes:
+        outage: its id; empty for those that the ledger no longer shows.
+        older: how many of them there were.
+    """
 
     outage: str
     by: str
     note: str | None = None
+    older: int = 0
 
 
 class RecordOutage(Command):
@@ -95,11 +101,13 @@ class GatewayState:
 
     Attributes:
         unacknowledged: outages that wait for an operator, by id, oldest first.
+        unacknowledged_older: how many more of them wait that are too old to be shown.
         outages: the newest of the others, by id, oldest first.
         counts: how many there were, by kind.
     """
 
     unacknowledged: Mapping[str, Outage] = field(default_factory=dict)
+    unacknowledged_older: int = 0
     outages: Mapping[str, Outage] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
 
@@ -117,10 +125,12 @@ def decide(command: Command, state: GatewayState, context: Context) -> tuple[Eve
             waiting = state.unacknowledged.keys()
             if wanted is not None and wanted not in waiting and wanted not in state.outages:
                 raise NotFound(f"there is no outage {wanted}", type="unknown-outage", field="data.outage", value=wanted)
+            known = [(outage, 0) for outage in waiting if wanted in {None, outage}]
+            if wanted is None and state.unacknowledged_older:
+                known.insert(0, ("", state.unacknowledged_older))
             return tuple(
-                OutageAcknowledged(at=context.at, outage=outage, by=context.actor, note=note)
-                for outage in waiting
-                if wanted in {None, outage}
+                OutageAcknowledged(at=context.at, outage=outage, by=context.actor, note=note, older=older)
+                for outage, older in known
             )
         case unreachable:
             assert_never(unreachable)
@@ -133,12 +143,14 @@ def evolve(state: GatewayState, event: Event) -> GatewayState:
             line = Outage(new.kind, new.began_at, new.ended_at, new.times, new.cause, new.affected)
             counts = {**state.counts, new.kind: state.counts.get(new.kind, 0) + 1}
             if new.kind in TO_ACKNOWLEDGE:
-                return replace(state, unacknowledged=_with(state.unacknowledged, new.outage, line), counts=counts)
+                waiting = _with(state.unacknowledged, new.outage, line)
+                older = state.unacknowledged_older + len(state.unacknowledged.keys() - waiting.keys())
+                return replace(state, unacknowledged=waiting, unacknowledged_older=older, counts=counts)
             return replace(state, outages=_with(state.outages, new.outage, line), counts=counts)
         case OutageAcknowledged() as known:
             found = state.unacknowledged.get(known.outage)
             if found is None:
-                return state
+                return replace(state, unacknowledged_older=max(state.unacknowledged_older - known.older, 0))
             line = replace(found, acknowledged_by=known.by, acknowledged_at=known.at, note=known.note)
             waiting = {id_: other for id_, other in state.unacknowledged.items() if id_ != known.outage}
             return replace(state, unacknowledged=waiting, outages=_with(state.outages, known.outage, line))

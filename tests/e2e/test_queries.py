@@ -91,7 +91,7 @@ async def test_alarms_summary_outages_and_commands_are_told(tech: Technician, on
     summary = (await ask(tech, "alice", "summary"))["result"]
     assert summary["devices"]["status"]["online"] >= 1
     outages = (await ask(tech, "alice", "outages"))["result"]
-    assert outages.keys() == {"gateway", "pending", "unacknowledged", "outages", "counts"}
+    assert outages.keys() == {"gateway", "pending", "unacknowledged", "unacknowledged_older", "outages", "counts"}
     commands = (await ask(tech, online, "commands"))["result"]
     assert commands["report"]["schema"]["required"] == ["properties"]
 

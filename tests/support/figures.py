@@ -15,6 +15,6 @@ def figures(**changed: Any) -> dict[str, Any]:
         "read_cache": {"position": 10, "lag": 2, "rebuilding": False},
         "feed": {"position": 12, "lag": 0},
         "retained": {"waiting": 1},
-        "outages": {"open": {"store": "2026-03-01T12:00:00Z"}, "unacknowledged": {}},
+        "outages": {"open": {"store": "2026-03-01T12:00:00Z"}, "unacknowledged": {}, "unacknowledged_older": 0},
         **changed,
     }

@@ -221,6 +221,19 @@ async def test_health_tells_what_goes_on_and_what_waits_for_an_operator_recorded
     assert (line["kind"], line["affected"]) == ("session", "commands")
 
 
+async def test_lost_sessions_that_are_not_shown_any_more_are_told_as_a_number(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.domain.outages.KEPT", 1)
+    async with bench.running() as ledger:
+        for _ in range(3):
+            ledger.note("session", datetime.now(UTC), "gone", "commands")
+            await bench.until(lambda: not ledger.pending)
+        Projection(bench.cache, CATALOGUE, CODEC).apply(bench.store.events)
+        for told in (ledger.figures(), ledger.told()):
+            assert (len(told["unacknowledged"]), told["unacknowledged_older"]) == (1, 2)
+
+
 async def test_who_stops_waits_for_the_outage_that_is_being_recorded_and_leaves_the_others_to_the_next_run(
     bench: Bench,
 ) -> None:

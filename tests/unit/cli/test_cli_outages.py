@@ -49,6 +49,16 @@ def test_outages_are_listed_recorded_ones_first(on_state: Run, options: tuple[st
     assert [line["outage"] for line in on_state("outages", "--json", *options).objects] == outages
 
 
+def test_those_that_the_ledger_no_longer_showed_are_acknowledged_with_all_that_wait(
+    state: GatewayState, on_state: Run
+) -> None:
+    known = OutageAcknowledged(at=AT, outage="", by="alice", note="seen", older=1)
+    events = [recorded("o1", "session"), recorded("o2", "store"), known, recorded("o3", "session")]
+    asyncio.run(_prepare(state.directory, events))
+    lines = {line["outage"]: line["acknowledged_by"] for line in on_state("outages", "--json").objects}
+    assert lines == {"o1": "alice", "o2": None, "o3": None, "o4": None}
+
+
 @pytest.mark.usefixtures("ledger")
 def test_a_line_tells_all_of_an_outage(on_state: Run) -> None:
     lines: list[dict[str, Any]] = [json.loads(line) for line in on_state("outages", "--json").out.splitlines()]

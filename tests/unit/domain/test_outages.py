@@ -93,6 +93,26 @@ def test_the_state_shows_the_newest_and_counts_all(kind: OutageKind) -> None:
     assert state.counts == {kind: KEPT + 2}
 
 
+def test_a_lost_session_that_is_not_shown_any_more_waits_until_all_that_wait_are_acknowledged() -> None:
+    state = after(*(recorded(f"o{number}") for number in range(KEPT + 2)))
+    assert state.unacknowledged_older == 2
+    with pytest.raises(NotFound):
+        GATEWAY.decide(AcknowledgeOutage(outage="o0"), state, ALICE)
+    # one by one, those that are shown are
+    for number in range(2, KEPT + 2):
+        state = GATEWAY.fold(GATEWAY.decide(AcknowledgeOutage(outage=f"o{number}"), state, ALICE), state)
+    assert (state.unacknowledged, state.unacknowledged_older) == ({}, 2)
+    known = GATEWAY.decide(AcknowledgeOutage(note="seen"), state, ALICE)
+    assert known == (OutageAcknowledged(at=NOW, outage="", by="alice", note="seen", older=2),)
+    assert GATEWAY.fold(known, state).unacknowledged_older == 0
+
+
+def test_an_acknowledgement_of_an_unknown_outage_takes_none_of_the_older_ones() -> None:
+    state = after(*(recorded(f"o{number}") for number in range(KEPT + 2)))
+    state = GATEWAY.fold([OutageAcknowledged(at=NOW, outage="o0", by="alice")], state)
+    assert state.unacknowledged_older == 2
+
+
 def test_nobody_may_record_an_outage_but_the_gateway_itself() -> None:
     assert not RecordOutage.issuers
 

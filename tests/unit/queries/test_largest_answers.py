@@ -89,7 +89,14 @@ class ManyOutcomes:
 def _ledger() -> dict[str, Any]:
     line = asdict(Outage("session", NOW, NOW, 1, "c" * 200, "a" * 200, "alice", NOW, "n" * 256))
     lines = {f"{number:064}": line for number in range(KEPT)}
-    return {"gateway": "gw1", "pending": [], "unacknowledged": lines, "outages": lines, "counts": {}}
+    return {
+        "gateway": "gw1",
+        "pending": [],
+        "unacknowledged": lines,
+        "outages": lines,
+        "unacknowledged_older": 7,
+        "counts": {},
+    }
 
 
 async def _at_once(*_what: Any) -> None:
