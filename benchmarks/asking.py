@@ -1,4 +1,7 @@
-"""Reads the history of a device, page by page, again and again: ``python -m benchmarks.asking PORT ROOT DEVICE``."""
+"""Reads the history of a device, page by page, again and again: ``python -m benchmarks.asking PORT ROOT DEVICE``.
+
+With ``once`` behind it, it ends with the last page, and prints how many events there were.
+"""
 
 import json
 import sys
@@ -11,8 +14,10 @@ _READ: Final = 262_144
 
 
 def main() -> None:
-    """Ask until killed."""
+    """Ask until killed, or until all is read."""
     port, root, device = int(sys.argv[1]), sys.argv[2], sys.argv[3]
+    is_once = sys.argv[4:] == ["once"]
+    events = 0
     line, reader = wire.open_connection(port, "asking", [f"{root}/answer/{device}/history"])
     topic = f"{root}/query/{device}/history".encode()
     first: dict[str, Any] = {"device": device, "limit": LIMIT}
@@ -24,6 +29,10 @@ def main() -> None:
                 answer = json.loads(message.payload)
                 if answer["code"] != 200:  # noqa: PLR2004 - accepted
                     sys.exit(f"the history is not told: {message.payload.decode()}")
+                events += len(answer["result"])
+                if is_once and "next" not in answer:
+                    print(events)
+                    return
                 further = json.dumps(first | answer.get("next", {})).encode()
                 line.sendall(wire.puback(message.packet_id) + wire.publish(topic, b"\x00\x01", further))
 
