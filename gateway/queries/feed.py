@@ -35,7 +35,7 @@ class FeedQueries:
             StoreUnavailable: the store is away.
         """
         found: list[RecordedEvent] = []
-        place = query.after
+        place = query.begin
         deadline = asyncio.get_running_loop().time() + query.wait_ms / 1_000
         scanned = 0
         while len(found) <= query.limit and scanned < MOST_SCANNED:
@@ -47,7 +47,7 @@ class FeedQueries:
                 place = event.position
                 if self._is_in_feed(event, query, allowed):
                     found.append(event)
-        if place > query.after:
+        if place > query.begin:
             # nobody shall hear of an event, and not find it in the read cache
             await self.projected(place)
         async with self.turns.turn() as turn:

@@ -151,11 +151,17 @@ class Commands(Parameters):
 class Feed(Parameters):
     """Every event after a position, in order; waits for the next one where there is none yet."""
 
-    after: int = Field(0, ge=0, le=MAX_PLACE, description="Only events with a higher position")
+    from_position: int = Field(0, ge=0, le=MAX_PLACE, description="Only events with a higher position")
+    after: int = Field(0, ge=0, le=MAX_PLACE, description="The same, as `next` names it; the higher one counts")
     device: Name | None = None
     types: Annotated[list[Path], Field(max_length=64)] | None = None
     limit: PageSize = 100
     wait_ms: int = Field(0, ge=0, le=MAX_WAIT_MS, description="How long to wait for a first one")
+
+    @property
+    def begin(self) -> int:
+        """The position behind which it is taken up."""
+        return max(self.from_position, self.after)
 
 
 QUERIES: Final[Mapping[str, type[Parameters]]] = {

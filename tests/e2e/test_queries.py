@@ -112,11 +112,13 @@ async def test_a_feed_is_taken_up_where_it_was_left_without_gap_or_repeat(tech: 
     sent = asyncio.gather(*sending)
     seen: list[int] = []
     place = ack["position"]
+    following: dict[str, int] = {}
     while len(seen) < 30:
-        answer = await ask(tech, "alice", "feed", after=place, device=device, limit=7, wait_ms=5_000)
+        known = {"from_position": place, "device": device, "limit": 7, "wait_ms": 5_000}
+        answer = await ask(tech, "alice", "feed", **(known | following))
         assert answer["code"] == 200, answer
         seen += [event["revision"] for event in answer["result"]]
-        place = answer["next"]["after"]
+        following = answer["next"]
     await sent
     assert seen == list(range(1, 31))
 
