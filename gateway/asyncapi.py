@@ -1,7 +1,7 @@
 """The protocol as an AsyncAPI 3.0 document, out of the models that read commands and queries. Pure."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from pydantic import BaseModel
 
@@ -10,8 +10,7 @@ from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Event
 from gateway.intake import Envelope
 from gateway.queries.parameters import Parameters
-
-Object = dict[str, Any]
+from gateway.told import STATE, TEXT, TIME, TOLD, Object, documents
 
 ROOT: Final = "edge/gw1"
 
@@ -19,80 +18,7 @@ _ACTOR: Final = "Who sends, as the broker has authenticated him; a device sends 
 _LEVELS: Final = {"actor": _ACTOR, "device": "Id of the device", "query": "Name of the query"}
 _JSON: Final = "application/json"
 _CLOUD_EVENT: Final = "application/cloudevents+json"
-_TEXT: Final[Object] = {"type": "string"}
-_TIME: Final[Object] = {"type": "string", "format": "date-time"}
-_NUMBER: Final[Object] = {"type": "integer"}
-_FLAG: Final[Object] = {"type": "boolean"}
-_STATUS: Final[Object] = {"enum": ["accepted", "deferred", "rejected"]}
-_ERROR: Final[Object] = {
-    "type": "object",
-    "required": ["type", "message"],
-    "properties": {"type": _TEXT, "message": _TEXT, "field": _TEXT, "value": {}},
-}
-_TOLD: Final[Mapping[str, tuple[str, str, bool, Object]]] = {
-    "ack": (
-        "ack/{actor}/{device}",
-        "What became of a command",
-        False,
-        {
-            "command_id": _TEXT,
-            "device": _TEXT,
-            "command": _TEXT,
-            "actor": _TEXT,
-            "status": _STATUS,
-            "code": _NUMBER,
-            "duplicate": _FLAG,
-            "revision": {"type": ["integer", "null"]},
-            "position": {"type": ["integer", "null"]},
-            "events": {"type": "array", "items": {"type": "object"}},
-            "received_at": _TIME,
-            "gateway": _TEXT,
-            "epoch": _NUMBER,
-        },
-    ),
-    "answer": (
-        "answer/{actor}/{query}",
-        "What a query is answered with: a result, or an error",
-        False,
-        {
-            "query": _TEXT,
-            "actor": _TEXT,
-            "position": _NUMBER,
-            "as_of": _TIME,
-            "stale": _FLAG,
-            "status": _STATUS,
-            "code": _NUMBER,
-        },
-    ),
-    "state": ("state/{device}", "The device's document", True, {"id": _TEXT, "revision": _NUMBER, "position": _NUMBER}),
-    "config": (
-        "config/{device}",
-        "What the device shall apply",
-        True,
-        {"version": _NUMBER, "properties": {"type": "object"}},
-    ),
-    "status": (
-        "gateway/status",
-        "Whether the gateway is there; also its will",
-        True,
-        {"state": {"enum": ["online", "offline"]}, "epoch": _NUMBER, "since": _TIME},
-    ),
-    "info": ("gateway/info", "What this gateway takes", True, {"gateway": _TEXT, "version": _TEXT}),
-    "health": (
-        "gateway/health",
-        "Figures, and what is out of order",
-        True,
-        {"at": _TIME, "counters": {"type": "object"}},
-    ),
-    "deadletter": (
-        "deadletter",
-        "What could not be parsed",
-        False,
-        {"reason": _TEXT, "message": _TEXT, "at": _TIME, "topic": _TEXT, "size": _NUMBER},
-    ),
-}
-"""What the gateway tells: address, summary, whether it is retained, and the fields that are always there."""
-
+_REFERENCE: Final = "#/components/schemas/{model}"
 _REPLIES: Final = {"command": "ack", "query": "answer"}
 
 
@@ -150,12 +76,11 @@ def _channels(
             address, payload = f"{root}/event/{{device}}/{event.__name__}", _cloud_event(event, schemas)
             channel = _channel(address, event.__name__, _summary(event), payload, _CLOUD_EVENT)
             yield f"event.{event.__name__}", channel
-    for name, (below, summary, _, fields) in _TOLD.items():
-        properties = {**fields, "error": _ERROR} if name in _REPLIES.values() else fields
-        # a device that was never told anything has an empty configuration
-        always = sorted(fields) if name != "config" else []
-        payload = {"type": "object", "required": always, "properties": properties}
-        yield name, _channel(f"{root}/{below}", name.capitalize(), summary, payload)
+    document, shared = documents(catalogue, _REFERENCE)
+    schemas.update(shared)
+    for name, told in {**TOLD, "state": STATE}.items():
+        payload = document if name == "state" else told.schema
+        yield name, _channel(f"{root}/{told.below}", name.capitalize(), told.summary, payload)
 
 
 def _channel(address: str, name: str, summary: str, payload: Object, content_type: str = _JSON) -> Object:
@@ -168,7 +93,7 @@ def _operation(channel: str) -> tuple[str, Object]:
     """From the gateway's side: it receives commands and queries, and sends all else."""
     kind = channel.partition(".")[0]
     action = "receive" if kind in _REPLIES else "send"
-    retained = channel in _TOLD and _TOLD[channel][2]
+    retained = channel == "state" or (channel in TOLD and TOLD[channel].is_retained)
     operation: Object = {
         "action": action,
         "channel": {"$ref": f"#/channels/{channel}"},
@@ -182,18 +107,18 @@ def _operation(channel: str) -> tuple[str, Object]:
 def _schema_of(model: type[BaseModel], schemas: dict[str, Object]) -> Object:
     """A reference to the schema of a model, which is put among the others."""
     if model.__name__ not in schemas:
-        schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+        schema = model.model_json_schema(ref_template=_REFERENCE)
         schemas.update(schema.pop("$defs", {}))
         schemas[model.__name__] = schema
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 def _cloud_event(event: type[Event], schemas: dict[str, Object]) -> Object:
-    texts = dict.fromkeys(("specversion", "id", "source", "type", "subject", "revision", "position"), _TEXT)
+    texts = dict.fromkeys(("specversion", "id", "source", "type", "subject", "revision", "position"), TEXT)
     return {
         "type": "object",
         "required": [*texts, "time", "data"],
-        "properties": {**texts, "time": _TIME, "data": _schema_of(event, schemas)},
+        "properties": {**texts, "time": TIME, "data": _schema_of(event, schemas)},
     }
 
 
