@@ -23,6 +23,20 @@ async def test_an_mqtt_3_client_is_served_in_full(shared_site: Site, device: str
         assert (await tech.until(f"state/{device}"))["model"] == "T-1000"
 
 
+async def test_an_mqtt_3_client_asks_and_has_the_answer_on_its_own_topic(shared_site: Site, online: str) -> None:
+    async with shared_site.technician(ProtocolVersion.V311) as tech:
+        await tech.watch(f"answer/{online}/#")
+        for query, parameters in (("get", {"device": online}), ("history", {"device": online}), ("feed", {"limit": 1})):
+            coming = asyncio.create_task(tech.next_live(f"answer/{online}/{query}"))
+            await tech.publish(f"query/{online}/{query}", parameters)
+            answer = await coming
+            assert (answer["query"], answer["actor"], answer["code"]) == (query, online, 200)
+            assert answer["result"]
+        await tech.publish(f"query/{online}/get", {"device": "somebody-else"})
+        refused = await tech.first(lambda message: message.body.get("code") == 403)
+        assert refused.topic == f"answer/{online}/get"
+
+
 async def test_mosquitto_pub_needs_nothing_but_the_data(shared_site: Site, tech: Technician, device: str) -> None:
     topic = f"{ROOT}/cmd/{device}/{device}/register"
     port = str(shared_site.broker.port)

@@ -106,6 +106,21 @@ async def test_a_device_sees_its_own_document_and_no_other(tech: Technician) -> 
     assert [one["id"] for one in (await asked("list"))["result"]] == ["pump-1"]
 
 
+async def test_a_stranger_sees_no_document_and_an_operator_those_of_his_devices(tech: Technician) -> None:
+    await start(tech, "pump-1", 1)
+    position = await start(tech, "valve-1", 2)
+    asked = partial(ask, tech, projection="starts", min_position=position)
+    for stranger in ("mallory", "pump-2"):
+        assert (await asked(stranger, "list"))["result"] == []
+        for device in ("pump-1", "valve-1", stranger):
+            answer = await asked(stranger, "get", device=device)
+            assert (answer["code"], "result" in answer) == (404 if device == stranger else 403, False)
+    assert [(one["id"], one["starts"]) for one in (await asked("olga", "list"))["result"]] == [("valve-1", 2)]
+    assert (await asked("olga", "list", filter={"id": "pump-1"}))["result"] == []
+    assert (await asked("olga", "get", device="valve-1", fields=["starts"]))["result"]["starts"] == 2
+    assert (await asked("olga", "get", device="pump-1"))["code"] == 403
+
+
 @pytest.mark.parametrize("where", [(), ("--remote", "--actor", "alice")], ids=["here", "remote"])
 async def test_the_command_line_shows_them(place: Site, tech: Technician, where: tuple[str, ...]) -> None:
     await start(tech, "pump-1", 0)

@@ -153,6 +153,14 @@ async def test_a_stranger_sees_no_device_among_many_and_no_event(tech: Technicia
     assert (await ask(tech, "mallory", "feed", limit=500))["result"] == []
 
 
+async def test_without_a_response_topic_the_answer_comes_on_the_default_one(tech: Technician, online: str) -> None:
+    await tech.watch(f"answer/{online}/get")
+    await tech.publish(f"query/{online}/get", {"device": online}, correlation=b"mine")
+    answer = await tech.first(lambda message: message.topic == f"answer/{online}/get")
+    assert (answer.body["result"]["id"], answer.correlation) == (online, b"mine")
+    assert (answer.retain, dict(answer.user)) == (False, {"status": "accepted", "code": "200"})
+
+
 async def test_a_query_after_a_restart_is_answered(own_site: Site) -> None:
     async with own_site.technician() as tech:
         await tech.send("p", "p", "register", {"model": "T-1000"})
