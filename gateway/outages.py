@@ -26,6 +26,7 @@ from gateway.ports import Clock, PendingOutages, ReadModel
 log = structlog.get_logger()
 
 RETRY: Final = 5.0
+LONGEST_CAUSE: Final = 256
 
 _NOBODY: Final = ReplyTo("")
 _SHOWN: Final = ("kind", "began_at", "ended_at", "affected")
@@ -180,6 +181,8 @@ class OutageLedger:
                 raise
 
     def _put(self, outage: PendingOutage) -> None:
+        # the words of others may be many, and the ledger has to fit into an answer
+        outage = replace(outage, cause=outage.cause[:LONGEST_CAUSE])
         self._pending[outage.id] = outage
         self._latest[outage.kind] = outage.id
         self._unsaved.add(outage.id)

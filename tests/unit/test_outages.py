@@ -135,6 +135,13 @@ async def test_outages_of_different_kinds_are_different_ones(bench: Bench) -> No
     assert [(one.kind, one.ended_at is None) for one in ledger.pending] == [("broker", True), ("store", False)]
 
 
+async def test_of_a_cause_of_many_words_the_first_are_kept(bench: Bench) -> None:
+    ledger = bench.restart(settle=NEVER)
+    ledger.begin("store", "x" * 10_000)
+    (outage,) = ledger.pending
+    assert outage.cause == "x" * 256
+
+
 async def test_an_end_without_a_begin_is_nothing(bench: Bench) -> None:
     bench.ledger.end("broker", "")
     assert not bench.ledger.pending
