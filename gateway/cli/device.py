@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.cli.asking import add_source, asking
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_json, add_projection, name
+from gateway.cli.options import add_field, add_json, add_projection, name
 from gateway.cli.output import print_fields, print_json
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ SUMMARY: Final = "show all that is known of a device"
 def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
     parser.add_argument("device", type=name, metavar="DEVICE", help="id of the device")
+    add_field(parser)
     add_json(parser)
     add_projection(parser)
     add_source(parser)
@@ -28,7 +29,8 @@ def execute(options: Namespace) -> Exit:
 
 
 async def _show(questions: "Questions", options: Namespace) -> Exit:
-    wanted = {"projection": options.projection} if options.projection else {}
+    given = {"projection": options.projection, "fields": options.field}
+    wanted = {parameter: value for parameter, value in given.items() if value}
     answer = await questions.ask("get", {"device": options.device, **wanted})
     (print_json if options.json else print_fields)(answer.result)
     return Exit.OK

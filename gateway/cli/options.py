@@ -64,6 +64,16 @@ def _absolute(text: str) -> Path:
     return Path(text).absolute()
 
 
+def add_field(parser: ArgumentParser) -> None:
+    """``--field PATH``: a document may be larger than an answer."""
+    parser.add_argument(
+        "--field",
+        action="append",
+        metavar="PATH",
+        help="only this field, such as status or reported.rpm; may be repeated",
+    )
+
+
 def need_certificates() -> None:
     """Make sure of the library that whoever has an authority of another kind can do without.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from gateway.cli.asking import add_source, asking
 from gateway.cli.exit_status import Exit
-from gateway.cli.options import add_json, moment, name
+from gateway.cli.options import add_field, add_json, moment, name
 from gateway.cli.output import print_fields, print_json
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ def add_options(parser: ArgumentParser) -> None:
     """Tell the parser what may follow."""
     parser.add_argument("device", type=name, metavar="DEVICE", help="id of the device")
     parser.add_argument("--at", type=moment, required=True, metavar="REVISION|TIME", help="after it, or at it")
+    add_field(parser)
     add_json(parser)
     add_source(parser)
 
@@ -28,6 +29,7 @@ def execute(options: Namespace) -> Exit:
 
 
 async def _show(questions: "Questions", options: Namespace) -> Exit:
-    answer = await questions.ask("state_at", {"device": options.device, "at": options.at})
+    wanted = {"fields": options.field} if options.field else {}
+    answer = await questions.ask("state_at", {"device": options.device, "at": options.at, **wanted})
     (print_json if options.json else print_fields)(answer.result)
     return Exit.OK

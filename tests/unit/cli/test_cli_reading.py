@@ -45,6 +45,15 @@ def test_devices_are_listed_by_id(on_state: Run, pump: GatewayState) -> None:
     ]
 
 
+@pytest.mark.usefixtures("pump")
+def test_of_a_device_some_fields_can_be_had_now_and_then(on_state: Run) -> None:
+    fields = ("--field", "model", "--field", "configuration.version", "--field", "nothing")
+    [now] = on_state("device", "pump-7", "--json", *fields).objects
+    assert now == {"id": "pump-7", "model": "T-1000", "configuration.version": 0}
+    [then] = on_state("state", "pump-7", "--at", "0", "--json", *fields).objects
+    assert then["state"] == {"model": "T-1000", "configuration.version": 0}
+
+
 @pytest.mark.parametrize(
     ("options", "ids"),
     [
