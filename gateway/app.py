@@ -328,6 +328,7 @@ class Gateway:
                 aggregates,
                 encode,
                 self._clock,
+                append_new=self._storage.append_new,
                 before_append=self._feed.begin,
                 observe=observe,
                 late_until=self._clock.monotonic() + (self._storage.late if self._found.crashed else 0.0),

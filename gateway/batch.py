@@ -96,6 +96,11 @@ class Batch:
         return [key for key, draft in self._drafts.items() if draft.events]
 
     @property
+    def is_all_events(self) -> bool:
+        """Whether every command that is to have an effect has left events."""
+        return all(draft.events for draft in self._drafts.values())
+
+    @property
     def verdicts(self) -> Sequence[Verdict]:
         """What to remember: the log alone would not tell it."""
         return [draft.verdict for draft in self._drafts.values() if draft.is_memorable]

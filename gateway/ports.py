@@ -118,6 +118,20 @@ class EventStore(LogReader, Protocol):
         ...
 
 
+class AppendNew(Protocol):
+    """Appends events of commands of which nothing is known, as :meth:`EventStore.append` does otherwise."""
+
+    async def __call__(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        """Write all the events, or none.
+
+        Raises:
+            WrongExpectedRevision: the stream is elsewhere, or one of the ids is known: it stands in the log, wherever,
+                or a verdict is remembered under it. Nothing was written.
+            StoreUnavailable: whether it was written is unknown.
+        """
+        ...
+
+
 class ImportingStore(EventStore, Protocol):
     """An event store that takes over the log of another one."""
 

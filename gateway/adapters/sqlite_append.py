@@ -20,12 +20,14 @@ class Append(NamedTuple):
 
     Attributes:
         times: of each event, in microseconds since 1970, where they come from another log; else it is now.
+        is_new: whether it cannot stand where one of its ids is known, be it that of a remembered verdict.
     """
 
     stream: str
     expected: int
     events: Sequence[NewEvent]
     times: Sequence[int] = ()
+    is_new: bool = False
 
 
 class _Head(NamedTuple):
@@ -51,6 +53,7 @@ class _Transaction:
     connection: sqlite3.Connection
     recorded_at: int
     places: dict[bytes, _Place]
+    verdicts: set[bytes]
     rows: list[tuple[object, ...]]
 
 
@@ -77,7 +80,9 @@ class AppendWriter:
             connection, "SELECT event_id, position, stream, revision, recorded_at FROM events WHERE event_id", ids
         )
         places = {id: _Place(*place) for id, *place in known}
-        transaction = _Transaction(connection, time.time_ns() // 1_000, places, [])
+        new = [event.id.bytes for append in appends if append.is_new for event in append.events]
+        verdicts = {id for (id,) in select_in(connection, "SELECT key FROM outcomes WHERE key", new)}
+        transaction = _Transaction(connection, time.time_ns() // 1_000, places, verdicts, [])
         results = [self._place(append, transaction) for append in appends]
         connection.executemany(_INSERT, transaction.rows)
         while len(self._heads) > self._remembered_heads:
@@ -92,6 +97,8 @@ class AppendWriter:
     def _place(self, append: Append, transaction: _Transaction) -> Appended | WrongExpectedRevision:
         head = self._head(append.stream, transaction.connection)
         ids = [event.id.bytes for event in append.events]
+        if append.is_new and any(id in transaction.places or id in transaction.verdicts for id in ids):
+            return WrongExpectedRevision(append.stream, append.expected, head.revision)
         if any(id in transaction.places for id in ids):
             return _repeated(append, head, [transaction.places.get(id) for id in ids])
         if head.revision != append.expected:

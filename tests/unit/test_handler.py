@@ -12,11 +12,21 @@ from gateway.aggregates import Aggregates
 from gateway.codec import EventCodec
 from gateway.domain import DECIDERS
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.decider import Context, Role
-from gateway.errors import StorageFull, StoreUnavailable
+from gateway.domain.decider import Command, Context, Event, Role
+from gateway.errors import StorageFull, StoreUnavailable, WrongExpectedRevision
 from gateway.handler import DOUBT, Handler
 from gateway.intake import Intake
-from gateway.messages import Answer, Appended, NewEvent, Outcome, Request, Snapshot, Verdict
+from gateway.messages import (
+    NO_STREAM,
+    Answer,
+    Appended,
+    NewEvent,
+    Outcome,
+    RecordedEvent,
+    Request,
+    Snapshot,
+    Verdict,
+)
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, command
 from tests.support.fixed_clock import FixedClock
@@ -33,7 +43,9 @@ INTAKE = Intake(Topics(ROOT), CATALOGUE, Access([OperatorRule(("alice",))]), max
 class Bench:
     """A handler on stores in memory."""
 
-    def __init__(self, store: MemoryStore | None = None) -> None:
+    def __init__(self, store: MemoryStore | None = None, *, append_tells: bool = False) -> None:
+        """A store whose appends tell that a command is known, or one where all are looked up before."""
+        self.append_tells = append_tells
         self.store = store or MemoryStore()
         self.snapshots = MemorySnapshots()
         self.outcomes = MemoryOutcomes(self.store)
@@ -45,7 +57,17 @@ class Bench:
         aggregates = Aggregates(self.store, self.snapshots, CODEC, capacity=10, snapshot_every=5)
         encode = partial(CODEC.encode, gateway="gw1")
         late_until = self.clock.monotonic() + late
-        self.handler = Handler(self.store, self.outcomes, aggregates, encode, self.clock, late_until=late_until)
+        append_new = self._append_new if self.append_tells else None
+        self.handler = Handler(
+            self.store, self.outcomes, aggregates, encode, self.clock, append_new, late_until=late_until
+        )
+
+    async def _append_new(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        known = {event.id for event in self.store.events} | self.outcomes.remembered.keys()
+        if any(event.id in known for event in events):
+            there = [event for event in self.store.events if event.stream == stream]
+            raise WrongExpectedRevision(stream, expected, len(there) - 1)
+        return await self.store.append(stream, expected, events)
 
     async def die_appending(self, requests: Sequence[Request]) -> None:
         """Be killed before these commands' events are appended, but after everything that comes before that."""
@@ -76,9 +98,9 @@ class Bench:
         return [event.type for event in await self.store.read_all(after=0)]
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+@pytest.fixture(params=[False, True], ids=["looked up before", "told by the append"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return Bench(append_tells=request.param)
 
 
 def codes(answers: Sequence[Answer]) -> list[int]:
@@ -170,6 +192,60 @@ async def test_a_verdict_stands_with_the_events_that_it_was_given_on(bench: Benc
     await bench.send("clear-alarm", "c3", code="hot")
     bench.restart()
     assert codes(await bench.handler.handle([again])) == [204]
+
+
+async def test_where_the_append_tells_what_is_known_nothing_new_is_looked_up() -> None:
+    class Asked(MemoryOutcomes):
+        times = 0
+
+        async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+            self.times += 1
+            return await super().find(stream, revision, keys)
+
+    bench = Bench(append_tells=True)
+    bench.outcomes = asked = Asked(bench.store)
+    bench.restart()
+    await bench.send("register", "c1", model="T")
+    await bench.send("report", "c2", properties={"rpm": 1})
+    assert asked.times == 0
+    assert (await bench.send("report", "c2", properties={"rpm": 1})).duplicate
+    assert asked.times == 1
+
+
+async def test_a_copy_does_not_let_the_device_be_read_anew() -> None:
+    class Read(MemoryStore):
+        times = 0
+
+        async def read_stream(
+            self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000
+        ) -> Sequence[RecordedEvent]:
+            self.times += 1
+            return await super().read_stream(stream, after=after, limit=limit)
+
+    store = Read()
+    bench = Bench(store, append_tells=True)
+    await bench.send("register", "c1", model="T")
+    await bench.send("connect", "c2")
+    before = store.times
+    assert (await bench.send("connect", "c2")).duplicate
+    assert store.times == before
+
+
+async def test_a_decider_that_fails_on_a_copy_is_not_asked_for_the_answer() -> None:
+    """Such a command must not be answered 500 on its second arrival."""
+    bench = Bench(append_tells=True)
+    await bench.send("register", "c1", model="T")
+    request = bench.request("connect", "c2")
+    assert codes(await bench.handler.handle([request])) == [200]
+    broken = replace(request, decider=replace(DECIDERS[0], decide=_never_again))
+    [copy] = await bench.handler.handle([broken])
+    assert (copy.outcome.code, copy.duplicate) == (200, True)
+    with pytest.raises(ZeroDivisionError):
+        await bench.handler.handle([replace(broken, key=UUID(int=1))])
+
+
+def _never_again(_command: Command, _state: Any, _context: Context) -> tuple[Event, ...]:
+    raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("restarted", [False, True])
