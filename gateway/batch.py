@@ -1,7 +1,6 @@
 """A batch of commands for one device is decided in order, each on the state that the one before it leaves. Pure."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from typing import Any, Final
@@ -25,7 +24,7 @@ from gateway.messages import (
     Request,
     Verdict,
 )
-from gateway.records import replace
+from gateway.records import dataclass, replace
 
 UNCHANGED: Final = 204
 

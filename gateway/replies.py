@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -16,6 +15,7 @@ from gateway.errors import Deferral, LinkLost, PublishRefused, TimedOut
 from gateway.latency import Observe, Step, unobserved
 from gateway.messages import Answer, MessageProperties, ParkedEntry, Request, WaitFor
 from gateway.ports import Clock, Delivery, Publisher
+from gateway.records import dataclass
 from gateway.tally import Tally
 
 log = structlog.get_logger()

@@ -1,10 +1,10 @@
 """Every topic of the protocol is formatted and parsed here, and nowhere else."""
 
-from dataclasses import dataclass
 from typing import Final
 
 from gateway.errors import UnreadableTopic
 from gateway.ids import is_name
+from gateway.records import dataclass
 
 _COMMAND_LEVELS = 3
 _QUERY_LEVELS = 2

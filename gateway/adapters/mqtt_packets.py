@@ -5,7 +5,6 @@ a property: the standard allows it, brokers pass it on, and so one device could 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from struct import Struct, pack, unpack_from
@@ -13,6 +12,7 @@ from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final
 
 from gateway.messages import MessageProperties
+from gateway.records import dataclass
 
 MAX_PROPERTIES: Final = 256
 MAX_PROPERTY_BYTES: Final = 256 * 1024
