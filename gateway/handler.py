@@ -162,6 +162,9 @@ class Handler:
 
 def _by_decider(requests: Sequence[Request]) -> Iterator[tuple[Decider[Any] | None, list[Request]]]:
     """Runs of requests that concern one stream: nearly always all of them."""
+    if len(requests) == 1:
+        yield requests[0].decider, list(requests)
+        return
     for _, group in groupby(requests, key=lambda request: request.decider and request.decider.category):
         run = list(group)
         yield run[0].decider, run
