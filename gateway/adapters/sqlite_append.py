@@ -5,14 +5,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple
 
 from gateway.adapters.sqlite_file import last_position
 from gateway.adapters.sqlite_reader import from_microseconds, select_in
 from gateway.errors import WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent
 
-_INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT: Final = "INSERT INTO events VALUES"
+_AT_ONCE: Final = 64
+"""Events that one statement inserts, at most; a power of two."""
 
 
 class Append(NamedTuple):
@@ -84,7 +87,7 @@ class AppendWriter:
         verdicts = {id for (id,) in select_in(connection, "SELECT key FROM outcomes WHERE key", new)}
         transaction = _Transaction(connection, time.time_ns() // 1_000, places, verdicts, [])
         results = [self._place(append, transaction) for append in appends]
-        connection.executemany(_INSERT, transaction.rows)
+        _insert(connection, transaction.rows)
         while len(self._heads) > self._remembered_heads:
             self._heads.popitem(last=False)
         return results
@@ -144,6 +147,19 @@ def _repeated(append: Append, head: _Head, places: Sequence[_Place | None]) -> A
     ]:
         return WrongExpectedRevision(append.stream, append.expected, head.revision)
     return Appended(tuple(place.position for place in stands), from_microseconds(stands[-1].recorded_at))
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
+    """As many as possible with each statement, in powers of two, so that few have to be prepared.
+
+    At each step of a statement the interpreter goes to another thread, and a busy one does not give it back at once.
+    """
+    at = 0
+    while left := len(rows) - at:
+        count = min(1 << (left.bit_length() - 1), _AT_ONCE)
+        values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)
+        connection.execute(f"{_INSERT} {values}", [*chain(*rows[at : at + count])])
+        at += count
 
 
 def _new_stream(connection: sqlite3.Connection, name: str) -> int:
