@@ -371,6 +371,7 @@ class Gateway:
             access=self._access,
             rate=self._rate_limit(),
             clock=self._clock,
+            counters=self._counters,
             max_payload=settings.mqtt.max_payload,
         )
 
