@@ -147,6 +147,7 @@ async def test_no_event_is_published_before_the_read_cache_shows_it(bench: Bench
     async with bench.running():
         await settled()
         assert not bench.publisher.published
+        assert bench.feed.wanted == 1
         bench.projected_up_to = 1
         await settled()
         assert bench.positions() == [1]
@@ -195,7 +196,7 @@ async def test_after_a_lost_connection_it_goes_on_behind_the_last_confirmed_even
         bench.feed.connected()
         await settled()
     assert bench.positions() == [2, 3]
-    assert bench.feed.position == 3
+    assert (bench.feed.position, bench.feed.attempts) == (3, 2)
 
 
 async def test_a_link_that_is_down_without_having_said_so_does_not_keep_the_loop_busy(bench: Bench) -> None:
