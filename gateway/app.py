@@ -52,7 +52,7 @@ from gateway.ports import Supervisor
 from gateway.projection import Projection
 from gateway.projector import Projector
 from gateway.pruning import prune_daily
-from gateway.pulses import of_lanes, of_link, of_projector
+from gateway.pulses import Outside, of_feed, of_lanes, of_link, of_parked, of_projector
 from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.feed import FeedQueries
@@ -263,12 +263,15 @@ class Gateway:
     def _supervision(
         self, tasks: "Mapping[str, asyncio.Task[None]]", supervisor: Supervisor, reload: Reload
     ) -> Supervision:
-        settings, store = self._settings, self._storage.store
-        stream = stream_of(GATEWAY, settings.gateway.id)
+        settings, store, link, parking = self._settings, self._storage.store, self._link, self._parking
+        outside = Outside(store, stream_of(GATEWAY, settings.gateway.id), self._health.tell)
+        patience = settings.event_store.patience
         pulses = {
-            "lanes": of_lanes(self._pipeline, self._parking, store, stream, settings.event_store.patience),
+            "lanes": of_lanes(self._pipeline, parking, outside, patience),
+            "parked commands": of_parked(self._pipeline, parking, link, outside, patience),
             "projector": of_projector(self._projector, store),
-            "link": of_link(self._link, store, stream, settings.mqtt.backoff_max),
+            "feed": of_feed(self._feed, self._projector, link, outside),
+            "link": of_link(link, outside, settings.mqtt.backoff_max),
         }
         heartbeats = Heartbeats(tasks, pulses, self._clock.monotonic, interval(supervisor.watchdog) / 2)
         return Supervision(supervisor, heartbeats, partial(self._status, reload))
@@ -372,6 +375,7 @@ class Gateway:
             access=self._access,
             rate=self._rate_limit(),
             clock=self._clock,
+            counters=self._counters,
             max_payload=settings.mqtt.max_payload,
         )
 

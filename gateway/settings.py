@@ -289,7 +289,7 @@ def _imported(key: str, names: Sequence[str], wanted: type[T], kind: str) -> lis
         module, _, attribute = name.partition(":")
         try:
             value = getattr(import_module(module), attribute)
-        except Exception as error:  # somebody else's module may raise anything
+        except (Exception, SystemExit) as error:  # somebody else's module may raise anything, or end itself
             reason = f"{type(error).__name__}: {error}"
             raise SettingsError(f"{key}: {name} cannot be imported: {reason}") from error
         several = value if isinstance(value, Sequence) else (value,)

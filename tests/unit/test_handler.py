@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
 from gateway.access import Access, OperatorRule
@@ -20,6 +21,7 @@ from gateway.messages import (
     NO_STREAM,
     Answer,
     Appended,
+    MessageProperties,
     NewEvent,
     Outcome,
     RecordedEvent,
@@ -316,6 +318,37 @@ async def test_the_same_id_with_other_content_is_refused_and_never_executed(benc
 async def test_two_actors_may_use_the_same_id(bench: Bench) -> None:
     assert (await bench.send("register", "1", model="T")).outcome.code == 201
     assert (await bench.send("suspend", "1", actor="alice")).outcome.code == 200
+
+
+@pytest.mark.parametrize("lower", ["0197b0c4-7c1a-7a3e-8f00-3b1d5c9e2a4f", "9f1c6b1e-2d34-4c55-9a77-0c1d2e3f4a5b"])
+async def test_an_id_in_capital_letters_or_braces_is_another_id_even_if_it_is_a_uuid(bench: Bench, lower: str) -> None:
+    await bench.send("register", "c1", model="T")
+    for number, id in enumerate((lower, lower.upper(), f"{{{lower}}}", lower.replace("-", ""))):
+        answer = await bench.send("report", id, properties={"n": number})
+        assert (answer.outcome.code, answer.duplicate) == (200, False)
+        assert (await bench.send("report", id, properties={"n": number})).duplicate
+    assert len(await bench.types()) == 5
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-03-01T13:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
+)
+async def test_the_senders_time_is_kept_and_decides_nothing_however_far_off_it_is(bench: Bench, at: str) -> None:
+    await bench.send("register", "c1", model="T")
+    answer = await bench.send("report", "c2", properties={"rpm": 1}, envelope={"issued_at": at})
+    assert answer.outcome.code == 200
+    recorded = (await bench.store.read_all(after=0))[-1]
+    assert datetime.fromisoformat(orjson.loads(recorded.metadata)["issued_at"]) == datetime.fromisoformat(at)
+    assert orjson.loads(recorded.data)["at"] == "2026-03-01T12:00:00Z"
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"])
+async def test_an_expiry_may_lie_as_far_ahead_as_a_sender_likes(bench: Bench, at: str) -> None:
+    answer = await bench.send("register", "c1", model="T", envelope={"expires_at": at})
+    assert answer.outcome.code == 201
+    most = command("p", "p", "connect", properties=MessageProperties(expiry=2**32 - 1))
+    [answer] = await bench.handler.handle([INTAKE.read_command(most, NOW)])
+    assert answer.outcome.code == 200
 
 
 async def test_commands_without_an_id_leave_no_memory(bench: Bench) -> None:

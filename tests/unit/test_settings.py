@@ -120,6 +120,22 @@ def test_a_syntax_error_is_told_with_its_line(file: Path, text: str) -> None:
     assert told.startswith(f"{file}:2: ")
 
 
+DEEP = 3_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"a = {'[' * DEEP}{']' * DEEP}", f"a = {'{a=' * DEEP}1{'}' * DEEP}", f"{'a.' * DEEP}a = 1", f"[{'a.' * DEEP}a]"],
+    ids=["arrays", "tables", "dotted key", "dotted table"],
+)
+def test_what_is_nested_deeper_than_python_can_follow_is_an_error_like_any_other(file: Path, text: str) -> None:
+    file.write_text(f"{text}\n")
+    assert errors(file, GATEWAY_MQTT__PORT="[" * DEEP) == [
+        f"{file}: nested too deep",
+        "env GATEWAY_MQTT__PORT: nested too deep",
+    ]
+
+
 def test_a_file_that_is_named_must_exist(file: Path) -> None:
     assert errors(file) == [f"{file}: No such file or directory"]
     assert errors(None, GATEWAY_CONFIG=str(file)) == [f"{file}: No such file or directory"]
