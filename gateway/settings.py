@@ -156,6 +156,19 @@ class MetricsSettings(Section):
     )
 
 
+class TracingSettings(Section):
+    """The table ``[tracing]``."""
+
+    endpoint: Annotated[str, AfterValidator(setting_checks.collector_url)] = Field(
+        "", description="Of an OpenTelemetry collector that takes OTLP over HTTP; empty: no spans"
+    )
+    headers: Annotated[SecretStr, AfterValidator(setting_checks.secret_headers)] = Field(
+        SecretStr(""), description="name=value,name=value for it; better as the credentials file tracing_headers"
+    )
+    ca_file: str = Field("", description="PEM file; empty: the authorities that come with the library")
+    sample: float = Field(1.0, ge=0, le=1, description="Share of the commands that have a span, where no sender says")
+
+
 class OutageSettings(Section):
     """The table ``[outages]``."""
 
@@ -190,6 +203,7 @@ class Settings(Section):
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     health: HealthSettings = HealthSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     outages: OutageSettings = OutageSettings()
     log: LogSettings = LogSettings()
     domain: DomainSettings = DomainSettings()

@@ -1,5 +1,8 @@
 import asyncio
+import subprocess
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 from structlog.testing import capture_logs
@@ -7,6 +10,8 @@ from structlog.testing import capture_logs
 from gateway.errors import LinkLost, PublishRefused, StorageFull
 from gateway.messages import Answer, Request
 from tests.support.pipeline_bench import ACCEPTED, Bench, report
+
+TOP = Path(__file__).parents[2]
 
 
 class Followed:
@@ -95,3 +100,23 @@ async def test_a_fault_in_tracing_costs_no_command_its_answer(bench: Bench, full
     assert bench.broker.codes() == [503 if full else 201] * 2
     assert [delivery.acknowledged for delivery in deliveries] == [1, 1]
     assert [line["event"] for line in lines if line["log_level"] == "error"] == ["trace_fault"] * 2
+
+
+def test_without_a_collector_the_library_is_not_even_imported() -> None:
+    script = """
+import asyncio, sys
+import gateway.daemon
+from gateway.adapters.clock import SystemClock
+from gateway.latency import untraced
+from gateway.settings import TracingSettings
+from gateway.tracing import open_tracing
+
+async def opened():
+    async with open_tracing(TracingSettings(), "gw1", SystemClock()) as trace:
+        assert trace is untraced
+
+asyncio.run(opened())
+sys.exit("opentelemetry" in sys.modules or "requests" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", script], cwd=TOP, capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (0, "")
