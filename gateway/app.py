@@ -41,7 +41,7 @@ from gateway.health import Health
 from gateway.heartbeats import Heartbeats
 from gateway.homeassistant import Discovery
 from gateway.intake import Intake
-from gateway.latency import Latencies, unobserved
+from gateway.latency import Latencies, Trace, unobserved
 from gateway.log import set_level
 from gateway.monitoring import monitoring
 from gateway.outage_watch import OutageWatch
@@ -70,6 +70,7 @@ from gateway.signals import Signals
 from gateway.storage import Storage, open_storage
 from gateway.supervision import Supervision, interval, status_line
 from gateway.topics import Topics
+from gateway.tracing import open_tracing
 
 log = structlog.get_logger()
 
@@ -96,12 +97,13 @@ async def run(settings: Settings, signals: Signals, supervisor: Supervisor, rere
     last_alive = await asyncio.to_thread(last_sign_of_life, settings.gateway.state_dir)
     with claim_state_dir(settings.gateway.state_dir) as state_dir:
         async with (
+            open_tracing(settings.tracing, settings.gateway.id, SystemClock()) as trace,
             open_database(state_dir / DATABASE_FILE) as database,
             open_storage(settings.event_store, database, catalogue) as storage,
             asyncio.TaskGroup() as group,
         ):
             found = await find(settings, database, storage, state_dir, last_alive)
-            gateway = Gateway(settings, catalogue, custom, database, storage, found, group)
+            gateway = Gateway(settings, catalogue, custom, database, storage, found, group, trace)
             log.info("gateway_started", gateway=settings.gateway.id, version=__version__, state_dir=str(state_dir))
             await gateway.run(signals, supervisor, reread)
             log.info("gateway_stopped", gateway=settings.gateway.id)
@@ -119,10 +121,12 @@ class Gateway:
         storage: Storage,
         found: Found,
         group: asyncio.TaskGroup,
+        trace: Trace,
     ) -> None:
         self._settings = settings
         self._group = group
         self._storage = storage
+        self._trace = trace
         self._cache = cache = found.cache
         self._parking = found.parking
         self._clock = SystemClock()
@@ -346,6 +350,7 @@ class Gateway:
             patience=settings.event_store.patience,
             batch=settings.limits.batch,
             observe=observe,
+            trace=self._trace,
         )
 
     def _rate_limit(self) -> RateLimit:

@@ -26,6 +26,7 @@ _PREFIX: Final = "GATEWAY_"
 CREDENTIALS: Final = {
     "mqtt_password": ("mqtt", "password"),
     "event_store_password": ("event_store", "password"),
+    "tracing_headers": ("tracing", "headers"),
 }
 
 _PLAINLY: Final = {
