@@ -11,7 +11,9 @@ from gateway.doctor.state import check_daemon, check_disk, check_state_dir
 from gateway.doctor.store import check_event_store
 from gateway.settings import Settings
 
-CHECKS: Final[Mapping[str, Callable[[Settings], Iterable[Finding]]]] = {
+Check = Callable[[Settings], Iterable[Finding]]
+
+CHECKS: Final[Mapping[str, Check]] = {
     "state directory": check_state_dir,
     "disk": check_disk,
     "clock": check_clock,
@@ -24,9 +26,14 @@ CHECKS: Final[Mapping[str, Callable[[Settings], Iterable[Finding]]]] = {
 """Every group of checks, in the order in which one depends on the other."""
 
 
-def examine(settings: Settings) -> Iterator[tuple[str, Finding]]:
-    """Make every check; each finding with the name of its group."""
-    for group, check in CHECKS.items():
+def examine(settings: Settings, besides: Mapping[str, Check] | None = None) -> Iterator[tuple[str, Finding]]:
+    """Make every check; each finding with the name of its group.
+
+    Args:
+        settings: of the gateway.
+        besides: groups of checks that need more than that.
+    """
+    for group, check in {**CHECKS, **(besides or {})}.items():
         try:
             for finding in check(settings):
                 yield group, finding
