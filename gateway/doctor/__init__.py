@@ -7,6 +7,7 @@ from gateway.doctor.broker import check_broker
 from gateway.doctor.certificates import check_certificates
 from gateway.doctor.findings import Finding, failed
 from gateway.doctor.machine import check_clock, check_memory_limit
+from gateway.doctor.sandbox import check_sandbox
 from gateway.doctor.state import check_daemon, check_disk, check_state_dir
 from gateway.doctor.store import check_event_store
 from gateway.settings import Settings
@@ -22,6 +23,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "event store": check_event_store,
     "broker": check_broker,
     "daemon": check_daemon,
+    "sandbox": check_sandbox,
 }
 """Every group of checks, in the order in which one depends on the other."""
 

@@ -335,10 +335,17 @@ def test_the_broker_complains_of_nothing_in_its_files_but_of_what_is_the_same_fo
 
 
 def test_the_doctor_finds_nothing_wrong_with_the_broker(site: ProductionSite) -> None:
-    found = site.gateway.run("doctor").stdout.splitlines()
-    about = [line for line in found if " broker: " in line]
+    files = ("--mosquitto", str(site.mosquitto), "--ca", str(site.authority))
+    found = site.gateway.run("doctor", *files).stdout.splitlines()
+    about = [line for line in found if " broker: " in line or " broker's files: " in line]
     assert [line for line in about if not line.startswith("ok ")] == []
     assert any("cannot publish commands" in line for line in about)
+    assert any("keeps 150 messages for a client that is away" in line for line in about)
+    assert any("packets of 4194304 bytes at most" in line for line in about)
+    assert any("crl.pem is valid until" in line for line in about)
+    # what the broker tells everybody is for the doctor to read, too, though he is not root
+    public = [path for path in (site.mosquitto / "certs").iterdir() if path.stat().st_mode & 0o004]
+    assert sorted(path.name for path in public) == ["ca.crt", "crl.pem", "server.crt"]
 
 
 async def test_a_message_beyond_the_limit_ends_its_senders_connection_and_no_other(
