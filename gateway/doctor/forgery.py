@@ -26,9 +26,9 @@ class Forgery:
     remedy: str
 
 
-def foreign_command(root: str) -> Forgery:
-    """In the name of an actor ``doctor``, who may not exist."""
-    topic = Topics(root).command("doctor", "doctor", "doctor")
+def foreign_command(root: str, actor: str = "doctor") -> Forgery:
+    """In the name of an actor who does not exist."""
+    topic = Topics(root).command(actor, "doctor", "doctor")
     return Forgery("commands as any actor", topic, _COMMAND, _ACTORS)
 
 
