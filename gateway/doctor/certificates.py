@@ -16,7 +16,11 @@ SOON: Final = timedelta(days=21)
 def check_certificates(settings: Settings) -> Iterator[Finding]:
     """Those that the settings name."""
     tls = settings.mqtt.tls
-    files = (settings.event_store.ca_file, *((tls.ca_file, tls.cert_file) if tls.enabled else ()))
+    files = (
+        settings.event_store.ca_file,
+        settings.tracing.ca_file,
+        *((tls.ca_file, tls.cert_file) if tls.enabled else ()),
+    )
     named = list(dict.fromkeys(filter(None, files)))
     for file in named:
         yield _expiring(Path(file))

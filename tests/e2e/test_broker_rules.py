@@ -198,19 +198,36 @@ async def test_a_shared_subscription_takes_no_command_from_the_gateway(site: Pro
 
 
 @VERSIONS
+@pytest.mark.parametrize(
+    ("victim", "topic"),
+    [
+        ("_gateway", "cmd/alice/{pump}/register"),
+        ("_gateway", "query/alice/list"),
+        ("alice", "ack/alice/{pump}"),
+        ("alice", "state/{pump}"),
+        ("alice", "gateway/status"),
+    ],
+)
 async def test_a_will_is_published_in_nobody_elses_name(
-    site: ProductionSite, pump: str, version: ProtocolVersion
+    site: ProductionSite, pump: str, version: ProtocolVersion, victim: str, topic: str
 ) -> None:
     token, own = uuid4().hex, uuid4().hex
-    async with site.person("_gateway") as gateway, site.person("alice") as alice:
+    async with (
+        site.person("_gateway") as gateway,
+        site.person(victim) as watcher,
+        site.device(pump) as device,
+    ):
         await gateway.watch("cmd/#")
-        for topic, payload in ((f"cmd/alice/{pump}/register", token), ("cmd/mallet/mallet/disconnect", own)):
-            will = Will(f"{ROOT}/{topic}", f'{{"command_id": "{payload}"}}', qos=1)
+        await watcher.watch("#")
+        for place, payload in ((topic.format(pump=pump), token), ("cmd/mallet/mallet/disconnect", own)):
+            # retained, it would go on speaking for the gateway
+            will = Will(f"{ROOT}/{place}", f'{{"command_id": "{payload}"}}', qos=1, retain=payload == token)
             # its client id is its name, so the second connection ends the first
             async with site.device("mallet", version, will=will), site.device("mallet", version):
                 pass
+        # after the first will was dropped, the second came: whatever is seen from now on is seen after both
         await gateway.first(_holding(own))
-        assert await _does_not_see(gateway, token, alice, f"cmd/alice/{pump}/connect")
+        assert await _does_not_see(watcher, token, device, f"cmd/{pump}/{pump}/-")
 
 
 @VERSIONS

@@ -13,7 +13,7 @@ from gateway import doctor
 from gateway.adapters.state_dir import claim_state_dir
 from gateway.doctor import broker, certificates, machine, sandbox, state, store
 from gateway.doctor.findings import Finding, Level
-from gateway.settings import EventStoreSettings, GatewaySettings, MqttSettings, Settings, TlsSettings
+from gateway.settings import EventStoreSettings, GatewaySettings, MqttSettings, Settings, TlsSettings, TracingSettings
 from tests.support.certificates import make_certificate
 from tests.support.gateway_state import GatewayState
 
@@ -161,6 +161,8 @@ def test_certificates_that_end_and_keys_that_everybody_reads_are_told(tmp_path: 
         return levels(certificates.check_certificates(Settings(mqtt=MqttSettings(tls=tls))))
 
     assert found(good.public, good.public, good.key) == ["ok", "ok"]
+    traced = Settings(tracing=TracingSettings(ca_file=str(ended.public)))
+    assert levels(certificates.check_certificates(traced)) == ["failed"]
     assert found(good.public, ended.public, ended.key) == ["ok", "failed", "failed"]
     assert found(tmp_path / "none", good.key, tmp_path / "none") == ["failed", "failed", "failed"]
 
