@@ -84,7 +84,12 @@ def open_remote_log(
     except ImportError as error:
         raise SettingsError(f"event_store.url: {error}") from error
 
-    options = EsdbOptions(
+    return open_eventstoredb(remote_options(settings, catalogue))
+
+
+def remote_options(settings: EventStoreSettings, catalogue: Catalogue) -> EsdbOptions:
+    """How the store at ``event_store.url`` is reached."""
+    return EsdbOptions(
         url=settings.url,
         categories=tuple(decider.category for decider in catalogue),
         prefix=settings.prefix,
@@ -95,4 +100,3 @@ def open_remote_log(
         in_flight=settings.in_flight,
         keepalive=settings.keepalive,
     )
-    return open_eventstoredb(options)
