@@ -13,6 +13,9 @@ from gateway.queries.turns import Turn
 MAX_BYTES: Final = 128 * 1024
 """Of the items of one answer; a page ends before it gets larger, but has at least one item, shortened if it must be."""
 
+ANSWER_TOO_LARGE: Final = "answer-too-large"
+"""Unlike a query that is too large, it is no fault of whoever asks."""
+
 MARGIN: Final = 2 * 1024
 """What may stand around the items of a page."""
 
@@ -40,7 +43,7 @@ def bounded(found: Result) -> Result:
     if len(encoded) > MAX_BYTES + MARGIN:
         raise TooLarge(
             f"the answer would have {len(encoded)} bytes, of {MAX_BYTES} at most: ask for some fields, or for less",
-            type="answer-too-large",
+            type=ANSWER_TOO_LARGE,
         )
     return Result(orjson.Fragment(encoded), found.next)
 

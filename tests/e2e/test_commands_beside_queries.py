@@ -32,7 +32,9 @@ COMMANDS: Final = 100
 TIMES_SLOWER: Final = 20
 """That commands may be answered beside the queries. The machine has other things to do, and is slower at times."""
 
-LONGEST_STALL: Final = 0.1
+LONGEST_STALL: Final = 0.25
+"""Seconds; reading all of it in one go takes many times as long. The technician works on this loop, too."""
+
 CATCHING_UP: Final = 90.0
 
 

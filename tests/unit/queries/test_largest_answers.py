@@ -1,6 +1,7 @@
 """However much there is to tell, no answer is larger than an answer may be; and whoever pages gets past it."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -133,6 +134,7 @@ class Bench:
                 rate=RateLimit(0, 1),
                 clock=FixedClock(NOW),
                 max_payload=65_536,
+                counters=Counter(),
             )
 
     async def ask(self, name: str, **parameters: Any) -> dict[str, Any]:
