@@ -11,6 +11,7 @@ from tests.support.debian_tree import REPOSITORY
 from tests.support.machine import Machine
 
 UNIT: Final = "edge-gateway"
+DOCTOR: Final = "edge-gateway-doctor"
 PACKAGE: Final = "/srv/edge-gateway_test.deb"
 PASSWORD: Final = "etc/credstore/edge-gateway.mqtt_password"
 DROP_INS: Final = f"/etc/systemd/system/{UNIT}.service.d"

@@ -11,6 +11,7 @@ import pytest
 from tests.support.debian_tree import REPOSITORY, wheels
 from tests.support.installed import (
     CONNECTED,
+    DOCTOR,
     DROP_INS,
     PASSWORD,
     SETTINGS_ERROR,
@@ -70,8 +71,13 @@ def test_the_commands_of_the_guide_do_what_it_says(package: Path, tmp_path: Path
         assert '"status":"accepted"' in reader.follows("A device").replace(" ", "")
         assert CONNECTED in reader.follows("How it goes")
         assert "192.0.2.53/32" in machine.show(UNIT, "IPAddressAllow").split()
+        reader.follows("Is all well?")
+        assert_well(machine)
+        assert machine.show(f"{DOCTOR}.timer", "ActiveState") == "active"
         reader.follows("A password that is not in the clear")
         wait_connected(machine)
+        machine.run("systemctl", "start", DOCTOR, check=False)
+        assert machine.show(DOCTOR, "Result") in {"success", "exit-code"}, "it was not given the password"
         reader.follows("Upgrade")
         wait_connected(machine)
         assert not (machine.root / PASSWORD).exists()
@@ -85,10 +91,29 @@ def test_the_commands_of_the_guide_do_what_it_says(package: Path, tmp_path: Path
         wait_connected(machine)
         reader.follows("Removal")
         assert machine.show(UNIT, "LoadState") == "not-found"
+        assert machine.show(f"{DOCTOR}.timer", "ActiveState") == "inactive"
         assert machine.show("mosquitto", "ActiveState") == "active"
         assert ours(machine) == before
         reader.scripts.pop("With pipx")
     assert not any(reader.scripts.values()), "every command of the guide is tried"
+
+
+def assert_well(machine: Machine) -> None:
+    """The doctor finds that the guide has left nothing wrong."""
+    machine.wait("the doctor's findings", lambda: "broker's files" in machine.journal(DOCTOR))
+    findings = machine.journal(DOCTOR).splitlines()
+    # that of the machine itself, its clock and its disk, is not the guide's
+    about = [line for line in findings if re.match(r"\w+ +(broker|broker's files|daemon|sandbox|event store): ", line)]
+    assert [line for line in about if not line.startswith(("ok ", "skipped "))] == []
+    for fine in (
+        "the broker lets the gateway in",
+        "keeps 150 messages for a client that is away",
+        "the broker lets nobody in without a user",
+        "has no privileges and can gain none",
+        "can be opened for writing",
+        "crl.pem is valid until",
+    ):
+        assert any(line.startswith("ok ") and fine in line for line in about), f"{fine}\n{findings}"
 
 
 def return_from_a_newer_version(machine: Machine) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.debian_tree import REPOSITORY
 from tests.support.installed import (
+    DOCTOR,
     DROP_INS,
     PASSWORD,
     SETTINGS_ERROR,
@@ -188,3 +189,18 @@ def test_a_password_that_is_encrypted_is_given_to_the_gateway_as_it_was(machine:
     finally:
         machine.run("mv", "/srv/plain", plain)
         machine.run("rm", encrypted)
+
+
+def test_the_doctor_waits_to_be_asked_and_then_sees_disk_clock_and_process(machine: Machine) -> None:
+    wait_connected(machine)
+    assert machine.show(f"{DOCTOR}.timer", "UnitFileState") == "disabled"
+    # the broker of this machine has no rules: something is wrong
+    machine.run("systemctl", "start", DOCTOR, check=False)
+    assert machine.show(DOCTOR, "Result") == "exit-code"
+    machine.wait("the last finding", lambda: "broker's files" in machine.journal(DOCTOR))
+    told = machine.journal(DOCTOR)
+    assert "failed  broker: a client without a user can publish commands as any actor" in told
+    assert "a durable write takes" in told
+    assert "ok      sandbox: the gateway" in told
+    # whatever the clock is like, the sandbox does not hide it
+    assert "the kernel does not tell" not in told

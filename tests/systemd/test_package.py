@@ -8,7 +8,7 @@ from typing import Final
 import pytest
 
 from tests.support.debian_tree import REPOSITORY
-from tests.support.installed import PACKAGE, PASSWORD, UNIT, wait_connected
+from tests.support.installed import DOCTOR, PACKAGE, PASSWORD, UNIT, wait_connected
 from tests.support.machine import Machine, missing
 
 WHY_NOT: Final = missing()
@@ -62,11 +62,12 @@ def test_an_upgrade_keeps_settings_password_and_log_and_starts_the_new_one(own_m
 def test_what_was_removed_comes_back_as_it_was_running_or_not(own_machine: Machine) -> None:
     machine = own_machine
     for choice, enabled, active in (("enable", "enabled", "active"), ("disable", "disabled", "inactive")):
-        machine.run("systemctl", choice, UNIT)
+        machine.run("systemctl", choice, UNIT, f"{DOCTOR}.timer")
         machine.run("dpkg", "--remove", UNIT)
         assert machine.show(UNIT, "ActiveState") == "inactive"
         machine.run("dpkg", "--install", PACKAGE)
-        assert (machine.show(UNIT, "UnitFileState"), machine.show(UNIT, "ActiveState")) == (enabled, active)
+        for unit in (UNIT, f"{DOCTOR}.timer"):
+            assert (machine.show(unit, "UnitFileState"), machine.show(unit, "ActiveState")) == (enabled, active)
 
 
 def test_an_upgrade_puts_no_password_in_the_clear_beside_one_that_is_encrypted(own_machine: Machine) -> None:
