@@ -239,7 +239,7 @@ class Gateway:
             ),
             "outages": self._ledger.run(),
             "clock watch": self._outages.watch_clock(),
-            "signs of life": self._outages.show_life(partial(show_life, self._settings.gateway.state_dir)),
+            **self._signs_of_life(),
             "inbox": self._parking.forget_finished(),
             "store probe": self._pipeline.probe(),
             "rebuild": self._rebuild_on(signals.rebuild),
@@ -264,6 +264,12 @@ class Gateway:
             return {}
         endpoint = monitoring(self._settings.metrics.listen, self._counters, self._figures, self._latencies)
         return {"monitoring": endpoint.run()}
+
+    def _signs_of_life(self) -> dict[str, Coroutine[Any, Any, None]]:
+        pause = self._settings.outages.sign_of_life
+        if not pause:
+            return {}
+        return {"signs of life": self._outages.show_life(partial(show_life, self._settings.gateway.state_dir), pause)}
 
     def _supervision(
         self, tasks: "Mapping[str, asyncio.Task[None]]", supervisor: Supervisor, reload: Reload

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+AUTOSAVE: Final = 30
+"""Seconds between two saves of the broker's store, unless somebody wants others."""
+
 _DAY: Final = 86_400
 _SHORTEST_DAYS: Final = 14
 
@@ -67,13 +70,14 @@ class BrokerPlaces:
         return self.directory / "conf.d" / "edge-gateway.conf"
 
 
-def drop_in(places: BrokerPlaces, *, session_expiry: int, in_flight: int) -> str:
+def drop_in(places: BrokerPlaces, *, session_expiry: int, in_flight: int, autosave: int = AUTOSAVE) -> str:
     """The text of the file.
 
     Args:
         places: of files and listeners.
         session_expiry: seconds for which the broker is to keep the gateway's session.
         in_flight: messages that the gateway wants to have in flight.
+        autosave: seconds between two saves of the broker's store; 0: only when it ends.
     """
     days = max(_SHORTEST_DAYS, -(-session_expiry // _DAY))
     return _TEXT.format(
@@ -81,6 +85,7 @@ def drop_in(places: BrokerPlaces, *, session_expiry: int, in_flight: int) -> str
         devices=f"{places.devices_port} {places.devices}".strip(),
         days=days,
         in_flight=in_flight,
+        autosave=autosave,
     )
 
 
@@ -127,9 +132,11 @@ max_queued_bytes 67108864
 memory_limit 268435456
 
 # Sessions, queues and retained messages survive a restart. A broker that is killed loses what came after the last save.
+# Each save writes the whole store, though nothing has changed: on a memory card a longer interval may be worth it, see
+# "Wear of the disk" in docs/operations.md.
 # Do not set autosave_on_changes: it writes the whole store for each message, and 60 messages a second get through.
 persistence true
-autosave_interval 30
+autosave_interval {autosave}
 # not sooner than the gateway's own session
 persistent_client_expiration {days}d
 """

@@ -14,7 +14,6 @@ from gateway.ports import Clock
 log = structlog.get_logger()
 
 CLOCK_INTERVAL: Final = 5.0
-LIFE_INTERVAL: Final = 60.0
 
 
 class OutageWatch:
@@ -79,14 +78,15 @@ class OutageWatch:
             if abs(jumped) > self.clock_tolerance:
                 self._jumped(then, jumped)
 
-    async def show_life(self, sign: Callable[[], None]) -> None:
-        """Leave a sign of life now and then, for ever: after a crash it tells when that was at the latest."""
+    @staticmethod
+    async def show_life(sign: Callable[[], None], interval: float) -> None:
+        """Leave a sign of life now and then, for ever: after a crash it tells when that was, to within ``interval``."""
         while True:
             try:
                 await asyncio.to_thread(sign)
             except OSError as error:
                 log.warning("no_sign_of_life", error=str(error))
-            await asyncio.sleep(LIFE_INTERVAL)
+            await asyncio.sleep(interval)
 
     async def save(self) -> None:
         """Keep what goes on, for the next run.

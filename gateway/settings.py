@@ -174,6 +174,7 @@ class OutageSettings(Section):
 
     settle: float = Field(60.0, gt=0, description="Seconds; what comes back sooner is the same outage")
     clock_tolerance: float = Field(2.0, ge=0.1, description="Seconds by which the clock may jump unrecorded")
+    sign_of_life: float = Field(60.0, ge=0, description="Seconds between two; 0: none, and nothing written while idle")
 
 
 class LogSettings(Section):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from gateway.broker_drop_in import AUTOSAVE
 from gateway.cli.exit_status import Exit
 from gateway.cli.options import add_config, add_mosquitto, within
 from gateway.cli.output import note
@@ -35,6 +36,13 @@ def add_options(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--devices-port", type=within(1, 65_535), default=8883, metavar="N", help="(default: %(default)s)"
     )
+    parser.add_argument(
+        "--autosave-interval",
+        type=within(0, 86_400),
+        default=AUTOSAVE,
+        metavar="SECONDS",
+        help="how often the broker writes its whole store; 0: only when it ends (default: %(default)s)",
+    )
     parser.add_argument("--defaults", action="store_true", help="for a gateway with default settings")
     add_config(parser)
 
@@ -51,7 +59,7 @@ def execute(options: Namespace) -> Exit:
 
     settings = Settings() if options.defaults else load_settings(options.config).settings
     places = _places(options, settings.mqtt)
-    rules, configuration = _acl(options, settings), _drop_in(places, settings.mqtt)
+    rules, configuration = _acl(options, settings), _drop_in(options, places, settings.mqtt)
     if not options.write:
         print(rules if options.acl else configuration, end="")
         return Exit.OK
@@ -96,11 +104,15 @@ def _acl(options: Namespace, settings: "Settings") -> str:
     )
 
 
-def _drop_in(places: "BrokerPlaces", mqtt: "MqttSettings") -> str:
+def _drop_in(options: Namespace, places: "BrokerPlaces", mqtt: "MqttSettings") -> str:
     from gateway.broker_drop_in import drop_in
 
-    in_flight = max(mqtt.receive_maximum, mqtt.publish_window)
-    return drop_in(places, session_expiry=mqtt.session_expiry, in_flight=in_flight)
+    return drop_in(
+        places,
+        session_expiry=mqtt.session_expiry,
+        in_flight=max(mqtt.receive_maximum, mqtt.publish_window),
+        autosave=options.autosave_interval,
+    )
 
 
 def _missing(places: "BrokerPlaces", mqtt: "MqttSettings") -> Iterator[str]:

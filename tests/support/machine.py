@@ -9,9 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-REPOSITORY: Final = Path(__file__).parents[2]
-TREES: Final = REPOSITORY / ".local" / "systemd"
-PACKAGES: Final = "systemd,systemd-sysv,dbus,mosquitto,mosquitto-clients,python3,procps,iproute2"
+from tests.support.debian_tree import release, tree
+
 BOOTING: Final = 60.0
 PATIENCE: Final = 45.0
 RUNNING: Final = ("running", "degraded")
@@ -28,30 +27,11 @@ def missing() -> str:
     return "namespaces of its own are not permitted here" if alone.returncode else ""
 
 
-def release() -> str:
-    """The Debian that packages are built on, and for."""
-    told = dict(line.split("=", 1) for line in Path("/etc/os-release").read_text().splitlines() if "=" in line)
-    return told["VERSION_CODENAME"]
-
-
-def tree() -> Path:
-    """A small Debian with systemd and mosquitto; made when it is first wanted, which takes a minute."""
-    made = TREES / release()
-    if not made.exists():
-        making = made.with_suffix(".new")
-        shutil.rmtree(making, ignore_errors=True)
-        making.mkdir(parents=True)
-        debootstrap = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", release(), str(making)]
-        subprocess.run(debootstrap, check=True, stdout=subprocess.DEVNULL, timeout=600)
-        making.rename(made)
-    return made
-
-
 class Machine:
     """Booted when it is made."""
 
-    def __init__(self, root: Path) -> None:
-        subprocess.run(["cp", "--archive", str(tree()), str(root)], check=True)
+    def __init__(self, root: Path, codename: str = "") -> None:
+        subprocess.run(["cp", "--archive", str(tree(codename or release())), str(root)], check=True)
         self.root = root
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n")
         with (root.parent / "console.log").open("wb") as console:
@@ -77,7 +57,7 @@ class Machine:
         """Run a command there; returns what it writes to either stream."""
         inside = ["nsenter", "--target", str(self._first_process()), "--all", "--", "/usr/bin/env", "-i"]
         done = subprocess.run(
-            [*inside, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", *command],
+            [*inside, "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", *command],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

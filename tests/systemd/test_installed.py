@@ -1,17 +1,25 @@
-"""The package on a machine with a real systemd: started, watched, reloaded, sandboxed, upgraded and removed."""
+"""The package on a machine with a real systemd: started, watched, reloaded, and sandboxed."""
 
-import json
-import re
 import shutil
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 import pytest
 
-from tests.support.machine import REPOSITORY, Machine, missing
+from tests.support.debian_tree import REPOSITORY
+from tests.support.installed import (
+    DOCTOR,
+    DROP_INS,
+    PASSWORD,
+    SETTINGS_ERROR,
+    UNIT,
+    drop_in,
+    is_connected,
+    logged,
+    restarts,
+    wait_connected,
+)
+from tests.support.machine import Machine, missing
 
 WHY_NOT: Final = missing()
 
@@ -21,73 +29,9 @@ pytestmark = [
     pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
 ]
 
-UNIT: Final = "edge-gateway"
-DOCTOR: Final = "edge-gateway-doctor"
-PACKAGE: Final = "/srv/edge-gateway_test.deb"
-GUIDE: Final = REPOSITORY / "docs/install.md"
-CONNECTED: Final = "broker connected; event store there"
-SETTINGS_ERROR: Final = 78
-
-
-@pytest.fixture(scope="module")
-def package() -> Path:
-    done = subprocess.run([REPOSITORY / "systemd/deb/build"], capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr
-    return REPOSITORY / done.stdout.splitlines()[-1]
-
-
-@contextmanager
-def booted(directory: Path, package: Path) -> Iterator[Machine]:
-    """A machine that has the package at hand."""
-    machine = Machine(directory / "root")
-    try:
-        shutil.copy(package, machine.root / PACKAGE[1:])
-        yield machine
-    finally:
-        machine.close()
-
-
-def installed(directory: Path, package: Path) -> Iterator[Machine]:
-    with booted(directory, package) as machine:
-        machine.run("dpkg", "--install", PACKAGE)
-        yield machine
-
-
-@pytest.fixture(scope="module")
-def shared(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
-    yield from installed(tmp_path_factory.mktemp("machine"), package)
-
-
-@pytest.fixture
-def machine(shared: Machine) -> Iterator[Machine]:
-    """The machine that the tests share, in good order before and after."""
-    yield shared
-    shared.run("sh", "-c", f"rm -rf /etc/edge-gateway/conf.d/* /etc/systemd/system/{UNIT}.service.d")
-    shared.run("systemctl", "daemon-reload")
-    shared.run("systemctl", "restart", UNIT)
-
-
-@pytest.fixture
-def own_machine(package: Path, tmp_path: Path) -> Iterator[Machine]:
-    yield from installed(tmp_path, package)
-
-
-def restarts(machine: Machine) -> int:
-    return int(machine.show(UNIT, "NRestarts"))
-
-
-def wait_connected(machine: Machine) -> None:
-    machine.wait("a connection", lambda: machine.show(UNIT, "StatusText").startswith(CONNECTED))
-
 
 def started_anew(machine: Machine, before: int) -> bool:
     return restarts(machine) > before and machine.show(UNIT, "ActiveState") == "active"
-
-
-def logged(machine: Machine, event: str) -> list[dict[str, object]]:
-    """The entries of the journal about an event, with the fields that the gateway gave them."""
-    told = machine.run("journalctl", "--no-pager", "--output=json", "--unit", UNIT, f"EVENT={event}")
-    return [json.loads(line) for line in told.splitlines() if line.startswith("{")]
 
 
 def writable_places(machine: Machine, process: str) -> dict[str, list[str]]:
@@ -124,7 +68,7 @@ def test_a_blocked_loop_is_killed_by_the_watchdog_and_the_journal_has_the_line(m
     site = next((machine.root / "opt/edge-gateway/lib").glob("python3.*/site-packages"))
     fault = site / "blocking_decider.py"
     shutil.copy(REPOSITORY / "tests/support/blocking_decider.py", fault)
-    machine.write(f"/etc/systemd/system/{UNIT}.service.d/watchdog.conf", "[Service]\nWatchdogSec=3\n")
+    machine.write(f"{DROP_INS}/watchdog.conf", "[Service]\nWatchdogSec=3\n")
     machine.write(
         "/etc/edge-gateway/conf.d/fault.toml",
         '[domain]\ndeciders = ["gateway.domain:DECIDERS", "blocking_decider:BLOCKING"]\n'
@@ -182,6 +126,71 @@ def test_the_sandbox_holds(machine: Machine) -> None:
     assert all("noexec" in options for options in places.values())
 
 
+def test_what_a_gateway_may_write_in_run_it_cannot_execute(machine: Machine) -> None:
+    [mount] = [
+        line.split()
+        for line in machine.run("cat", f"/proc/{machine.show(UNIT, 'MainPID')}/mountinfo").splitlines()
+        if line.split()[4] == "/run/edge-gateway"
+    ]
+    assert {"rw", "noexec"} <= set(mount[5].split(","))
+
+
+def test_metrics_are_served_at_a_socket_that_only_the_gateways_group_reaches(machine: Machine) -> None:
+    machine.write(
+        "/etc/edge-gateway/conf.d/metrics.toml", '[metrics]\nlisten = "unix:/run/edge-gateway/metrics.sock"\n'
+    )
+    machine.run("systemctl", "restart", UNIT)
+    ask = (
+        "import socket; s = socket.socket(socket.AF_UNIX); s.connect('/run/edge-gateway/metrics.sock'); "
+        "s.sendall(b'GET /metrics HTTP/1.1\\r\\nHost: here\\r\\n\\r\\n'); print(s.makefile().read())"
+    )
+
+    def asked_by(user: str, *groups: str) -> str:
+        privileges = ("setpriv", f"--reuid={user}", f"--regid={user}", f"--groups={','.join(groups) or user}")
+        return machine.run(*privileges, "/opt/edge-gateway/bin/python3", "-c", ask, check=False)
+
+    machine.wait("the metrics", lambda: "edge_gateway_info" in asked_by("daemon", UNIT))
+    assert "PermissionError" in asked_by("daemon")
+
+
+def test_a_broker_on_another_machine_is_out_of_reach_until_its_address_is_named(machine: Machine) -> None:
+    remote = "192.0.2.10"
+    machine.run("ip", "address", "replace", f"{remote}/32", "dev", "lo")
+    machine.write("/etc/mosquitto/conf.d/remote.conf", f"allow_anonymous true\nlistener 1883 {remote}\n")
+    machine.write("/etc/edge-gateway/conf.d/remote.toml", f'[mqtt]\nhost = "{remote}"\nconnect_timeout = 1.0\n')
+    try:
+        machine.run("systemctl", "restart", "mosquitto")
+        machine.run("mosquitto_pub", "-h", remote, "-t", "test", "-m", "the way is open to others")
+        machine.run("systemctl", "restart", UNIT)
+        # a kernel that blocks says nothing: what is sent is lost
+        machine.wait("an attempt", lambda: any(line["REASON"] == "timed out" for line in logged(machine, "link_lost")))
+        assert not is_connected(machine)
+        drop_in(machine, "20-remote.conf")
+        machine.run("systemctl", "restart", UNIT)
+        wait_connected(machine)
+    finally:
+        machine.run("rm", "/etc/mosquitto/conf.d/remote.conf")
+        machine.run("systemctl", "restart", "mosquitto")
+
+
+def test_a_password_that_is_encrypted_is_given_to_the_gateway_as_it_was(machine: Machine) -> None:
+    plain, encrypted = f"/{PASSWORD}", f"/{PASSWORD.replace('credstore', 'credstore.encrypted')}"
+    password = machine.run("cat", plain)
+    machine.run("install", "-d", "-m", "700", "/etc/credstore.encrypted")
+    machine.run("systemd-creds", "encrypt", "--name=mqtt_password", plain, encrypted)
+    drop_in(machine, "30-encrypted-credentials.conf")
+    machine.run("mv", plain, "/srv/plain")
+    try:
+        machine.run("systemctl", "restart", UNIT)
+        process = machine.show(UNIT, "MainPID")
+        given = machine.run("cat", str(Path("/proc", process, "root", f"run/credentials/{UNIT}.service/mqtt_password")))
+        assert given == password
+        assert password.strip() not in machine.run("cat", encrypted)
+    finally:
+        machine.run("mv", "/srv/plain", plain)
+        machine.run("rm", encrypted)
+
+
 def test_the_doctor_waits_to_be_asked_and_then_sees_disk_clock_and_process(machine: Machine) -> None:
     wait_connected(machine)
     assert machine.show(f"{DOCTOR}.timer", "UnitFileState") == "disabled"
@@ -195,76 +204,3 @@ def test_the_doctor_waits_to_be_asked_and_then_sees_disk_clock_and_process(machi
     assert "ok      sandbox: the gateway" in told
     # whatever the clock is like, the sandbox does not hide it
     assert "the kernel does not tell" not in told
-
-
-def test_an_upgrade_keeps_settings_password_and_log_and_starts_the_new_one(own_machine: Machine) -> None:
-    machine = own_machine
-    wait_connected(machine)
-    machine.run("edge-gateway", "send", "pump-7", "register", "model=T-1000", "--actor", "pump-7")
-    machine.shell("echo '# ours' >> /etc/edge-gateway/gateway.toml")
-    kept = "cat /etc/edge-gateway/gateway.toml /etc/credstore/edge-gateway.mqtt_password"
-    before, process = machine.shell(kept), machine.show(UNIT, "MainPID")
-    machine.run("dpkg", "--install", "--force-confold", PACKAGE)
-    wait_connected(machine)
-    assert machine.shell(kept) == before
-    assert machine.show(UNIT, "MainPID") != process
-    assert "T-1000" in machine.run("edge-gateway", "devices")
-
-
-def test_what_is_removed_is_gone_but_the_event_log_even_when_purged(own_machine: Machine) -> None:
-    machine = own_machine
-    machine.run("dpkg", "--remove", UNIT)
-    assert machine.show(UNIT, "LoadState") == "not-found"
-    assert not (machine.root / "opt/edge-gateway").exists()
-    assert (machine.root / "etc/edge-gateway/gateway.toml").exists()
-    told = machine.run("dpkg", "--purge", UNIT)
-    assert "rm -r /var/lib/edge-gateway" in told
-    assert not (machine.root / "etc/edge-gateway").exists()
-    assert not (machine.root / "etc/credstore/edge-gateway.mqtt_password").exists()
-    assert (machine.root / "var/lib/edge-gateway/gateway.db").exists()
-
-
-def test_the_commands_of_the_guide_do_what_it_says(package: Path, tmp_path: Path) -> None:
-    chapters = re.split(r"^## ", GUIDE.read_text(), flags=re.MULTILINE)
-    scripts = {
-        chapter.splitlines()[0]: re.findall(r"^```sh\n(.*?)^```", chapter, re.DOTALL | re.MULTILINE)
-        for chapter in chapters
-    }
-    with booted(tmp_path, package) as machine:
-
-        def follow(chapter: str) -> str:
-            return "".join(machine.shell(f"cd /srv\n{script}") for script in scripts.pop(chapter))
-
-        assert "Active: active (running)" in follow("The Debian package")
-        wait_connected(machine)
-        assert "_gateway" in follow("Settings")
-        follow("The broker")
-        wait_connected(machine)
-        assert '"status":"accepted"' in follow("A device").replace(" ", "")
-        assert CONNECTED in follow("How it goes")
-        assert "192.0.2.53/32" in machine.show(UNIT, "IPAddressAllow").split()
-        follow("Is all well?")
-        machine.wait("the doctor's findings", lambda: "broker's files" in machine.journal(DOCTOR))
-        findings = machine.journal(DOCTOR).splitlines()
-        # that of the machine itself, its clock and its disk, is not the guide's
-        about = [
-            line for line in findings if re.match(r"\w+ +(broker|broker's files|daemon|sandbox|event store): ", line)
-        ]
-        assert [line for line in about if not line.startswith(("ok ", "skipped "))] == []
-        for fine in (
-            "the broker lets the gateway in",
-            "keeps 150 messages for a client that is away",
-            "the broker lets nobody in without a user",
-            "has no privileges and can gain none",
-            "can be opened for writing",
-            "crl.pem is valid until",
-        ):
-            assert any(line.startswith("ok ") and fine in line for line in about), f"{fine}\n{findings}"
-        assert machine.show(f"{DOCTOR}.timer", "ActiveState") == "active"
-        follow("Upgrade")
-        follow("Backup and restore")
-        wait_connected(machine)
-        follow("Removal")
-        assert machine.show(UNIT, "LoadState") == "not-found"
-        assert machine.show(f"{DOCTOR}.timer", "ActiveState") == "inactive"
-    assert not any(scripts.values()), "every command of the guide is tried"

@@ -134,8 +134,7 @@ async def test_a_jump_of_the_clock_is_noticed_while_it_runs(
         assert not bench.ledger.pending
 
 
-async def test_signs_of_life_go_on_though_the_disk_refuses_one(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(outage_watch, "LIFE_INTERVAL", 0)
+async def test_signs_of_life_go_on_though_the_disk_refuses_one(bench: Bench) -> None:
     signs = asyncio.Queue[int]()
     loop = asyncio.get_running_loop()
 
@@ -144,7 +143,7 @@ async def test_signs_of_life_go_on_though_the_disk_refuses_one(bench: Bench, mon
         raise OSError("read-only")
 
     with capture_logs() as logs:
-        showing = asyncio.create_task(bench.watch.show_life(sign))
+        showing = asyncio.create_task(bench.watch.show_life(sign, 0))
         await signs.get()
         await signs.get()
         showing.cancel()

@@ -33,6 +33,14 @@ def test_rules_and_configuration_follow_the_settings(cli: Run, config: Path) -> 
     assert wanted <= set(drop_in)
 
 
+@pytest.mark.parametrize(("options", "wanted"), [((), 30), (("--autosave-interval", "3600"), 3_600)])
+def test_how_often_the_broker_saves_its_store_is_the_administrators_choice(
+    cli: Run, options: tuple[str, ...], wanted: int
+) -> None:
+    lines = cli("broker-config", "--drop-in", "--defaults", *options).out.splitlines()
+    assert [line for line in lines if line.startswith("autosave_interval")] == [f"autosave_interval {wanted}"]
+
+
 def test_both_are_written_to_where_the_one_names_the_other_and_others_cannot_read_them(
     cli: Run, config: Path, tmp_path: Path
 ) -> None:
