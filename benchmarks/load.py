@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Final
 
 from benchmarks import wire
+from benchmarks.commands import Commands
 from benchmarks.figures import Turn, percentile
 from benchmarks.processes import cpu_seconds, resident_mib
 
@@ -23,9 +24,6 @@ SETTLING: Final = 20.0
 """Seconds that the last answers may take, before something is wrong."""
 
 _READ: Final = 262_144
-
-_PER_MILLISECOND: Final = 16
-"""More than anybody answers."""
 
 _PARKED: Final = b'"code":202'
 """The command waits for its store, and its final answer is still to come."""
@@ -37,6 +35,8 @@ class Load:
 
     Attributes:
         fleet: what the names of its devices begin with.
+        first: number of the first device.
+        size: bytes of a report; 0: as few as it takes.
         window: commands of one device that may be without an answer; the next one is sent with the answer.
         rate: commands a second, of all devices together, sent when they are due; 0 sends by the window alone.
         commands: of each device, after which the load ends; 0 ends it by time.
@@ -54,12 +54,19 @@ class Load:
     rate: float = 0.0
     command: str = "report"
     commands: int = 0
+    first: int = 0
+    size: int = 0
     warm_up: float = 0.5
     seconds: float = 2.0
     port: int = 0
     root: str = ""
     watched: int = 0
     broker: int = 0
+
+    @property
+    def names(self) -> list[str]:
+        """Of its devices."""
+        return [f"{self.fleet}-{number}" for number in range(self.first, self.first + self.devices)]
 
     def at(self, port: int, root: str, watched: int, broker: int) -> "Load":
         """The same for one contender."""
@@ -68,14 +75,6 @@ class Load:
     def lasting(self, warm_up: float, seconds: float) -> "Load":
         """The same for so long."""
         return replace(self, warm_up=warm_up, seconds=seconds)
-
-
-_DATA: Final[dict[str, tuple[bytes, bytes]]] = {
-    "register": (b'","data":{"model":"T-1000"}}', b""),
-    "connect": (b'","data":{"firmware":"1.0"}}', b""),
-    "report": (b'","data":{"properties":{"temperature":41.5,"rpm":1', b"}}}"),
-}
-"""What follows the id of a command; of a report it has a number in it."""
 
 
 class Line:
@@ -103,46 +102,12 @@ class Line:
             del self.unsent[:sent]
 
 
-class Commands:
-    """The packets of one run: fixed pieces, between which only ids and a number change."""
-
-    def __init__(self, load: Load) -> None:
-        # of the form of a version 7 UUID, whose order in time spares a database's indices
-        now = time.time_ns() // 1_000_000
-        self.mark = b"%08x-%04x-7000-8000-" % (now >> 16, now & 0xFFFF)
-        # a device must not report what it told at the end of an earlier run: nothing would change
-        self._first = now * _PER_MILLISECOND
-        self._head = b'{"command_id":"' + self.mark
-        self._tail, self._end = _DATA[load.command]
-        size = len(self._head) + 12 + len(self._tail) + (9 + len(self._end) if self._end else 0)
-        self._openings = []
-        for number in range(load.devices):
-            device = f"{load.fleet}-{number}"
-            topic = f"{load.root}/cmd/{device}/{device}/{load.command}".encode()
-            length = wire.remaining_length(2 + len(topic) + 2 + size)
-            self._openings.append(bytes((wire.PUBLISH,)) + length + len(topic).to_bytes(2) + topic)
-
-    def packet(self, device: int, number: int, packet_id: bytes) -> bytes:
-        """A command; its number stands in its id, and in what it reports, so that each one changes something."""
-        opening, text = self._openings[device], b"%012x" % number
-        value = b"%09d" % ((self._first + number) % 1_000_000_000) if self._end else b""
-        return b"".join((opening, packet_id, self._head, text, self._tail, value, self._end))
-
-    def number(self, answer: bytes) -> int | None:
-        """Of the command that is answered; ``None`` where it is none of this run's."""
-        at = answer.find(self.mark)
-        if at < 0:
-            return None
-        at += len(self.mark)
-        return int(answer[at : at + 12], 16)
-
-
 class Generator:
     """Sends, and takes the time of each answer."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
-        self._commands = Commands(load)
+        self._commands = Commands(load.root, load.names, load.command, load.size)
         self._lines = [Line(*self._connected(index)) for index in range(min(CONNECTIONS, load.devices))]
         self._left = [load.commands or sys.maxsize] * load.devices
         self._sent: dict[int, tuple[float, int]] = {}
@@ -175,8 +140,7 @@ class Generator:
 
     def _connected(self, index: int) -> tuple[socket.socket, wire.Reader]:
         load = self._load
-        devices = range(index, load.devices, min(CONNECTIONS, load.devices))
-        topics = [f"{load.root}/ack/{load.fleet}-{one}/{load.fleet}-{one}" for one in devices]
+        topics = [f"{load.root}/ack/{one}/{one}" for one in load.names[index :: min(CONNECTIONS, load.devices)]]
         return wire.open_connection(load.port, f"load-{os.getpid()}-{index}", topics)
 
     def _begin(self) -> None:
