@@ -15,9 +15,9 @@ from gateway.ports import ReadModel
 from tests.simulation.broker import ROOT, Body, Broker, Key
 from tests.simulation.event_log import Log
 from tests.simulation.senders import PARKED, REUSED, TRANSIENT, Command, Ledger
+from tests.support.judge import WITH_EFFECT, altered
 
 STRANGER: Final = "somebody-else"
-ACCEPTED: Final = frozenset({200, 201, 204})
 
 
 def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
@@ -34,6 +34,7 @@ def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
             for key, one in ledger.sent.items()
             for fault in _verdict(one, broker, effects.get(key, ()))
         ),
+        *altered({key: (one.name, one.data) for key, one in ledger.sent.items()}, _told(log.events)),
         *_disorder(broker, effects),
     ]
 
@@ -41,9 +42,18 @@ def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
 def _effects(events: Sequence[RecordedEvent]) -> dict[Key, list[RecordedEvent]]:
     effects: defaultdict[Key, list[RecordedEvent]] = defaultdict(list)
     for event in events:
-        metadata = read_metadata(event)
-        effects[str(metadata["actor"]), event.stream.removeprefix("device-"), str(metadata["command_id"])].append(event)
+        effects[_key(event)].append(event)
     return effects
+
+
+def _told(events: Sequence[RecordedEvent]) -> Iterator[tuple[Key, str, Body]]:
+    for event in events:
+        yield _key(event), event.type, orjson.loads(event.data)
+
+
+def _key(event: RecordedEvent) -> Key:
+    metadata = read_metadata(event)
+    return str(metadata["actor"]), event.stream.removeprefix("device-"), str(metadata["command_id"])
 
 
 def _verdict(one: Command, broker: Broker, effects: Sequence[RecordedEvent]) -> Iterator[str]:
@@ -60,6 +70,8 @@ def _verdict(one: Command, broker: Broker, effects: Sequence[RecordedEvent]) -> 
         yield f"was given answers that differ: {[_content(body) for body in final]}"
     if sum(not body["duplicate"] for body in final) > 1:
         yield "was called new more than once"
+    if bool(effects) != (first["code"] in WITH_EFFECT):
+        yield f"was answered {first['code']}, and the log has {len(effects)} events of it"
     told = [(event["id"], event["type"], event["revision"]) for event in first["events"]]
     there = [(str(event.id), event.type, event.revision) for event in effects]
     if told != there:

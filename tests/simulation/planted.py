@@ -3,6 +3,7 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Final, cast
 from uuid import UUID
@@ -19,6 +20,7 @@ from tests.simulation.link import Connection, Link, LinkDelivery
 from tests.simulation.world import World
 
 WINDOW: Final = 8
+MANY: Final = 4
 
 
 class _Around:
@@ -155,6 +157,34 @@ class OrderSwappedOnRetry(Parts):
         return cast("Handler", _SwappingHandler(handler))
 
 
+class _MixingStore(_Around):
+    """Where events of one kind are written together, each gets the content of another one."""
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        others = [other for other in events if other.type == events[-1].type]
+        events = [replace(event, data=others[-1].data) if event in others else event for event in events]
+        return cast("Appended", await self._part.append(stream, expected, events))
+
+
+class ContentMixedUp(Parts):
+    def store(self, world: World, store: EventStore) -> EventStore:  # noqa: ARG002 - as in Parts
+        return cast("EventStore", _MixingStore(store))
+
+
+class _HurriedHandler(_Around):
+    """Has no time for the last command of many, and says that it is done."""
+
+    async def handle(self, requests: Sequence[Request]) -> list[Answer]:
+        done = requests[:MANY]
+        answers = cast("list[Answer]", await self._part.handle(done))
+        return [*answers, *(Answer(Outcome(200, one.digest, one.received_at)) for one in requests[MANY:])]
+
+
+class AcceptedWithoutEffect(Parts):
+    def handler(self, handler: Handler) -> Handler:
+        return cast("Handler", _HurriedHandler(handler))
+
+
 class _OvertakingPipeline(Pipeline):
     def _must_wait(self, device: str, items: list[Any]) -> bool:  # noqa: ARG002 - as the pipeline asks
         return self._parking.away
@@ -187,6 +217,8 @@ BUGS: Final[Sequence[Planted]] = (
     LostAnswerCounted,
     CheckpointAhead,
     OrderSwappedOnRetry,
+    ContentMixedUp,
+    AcceptedWithoutEffect,
     ParkedOvertaken,
     PubackBeforeAnswer,
 )

@@ -45,6 +45,11 @@ class Command:
     def key(self) -> Key:
         return self.actor, self.device, self.id
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it says; nothing where that cannot be read."""
+        return {} if self.payload == NOT_JSON else dict(orjson.loads(self.payload)["data"])
+
 
 @dataclass
 class Ledger:
