@@ -37,7 +37,8 @@ from tests.simulation.disk import (
     DiskVerdicts,
     Process,
 )
-from tests.simulation.event_log import LATEST, EmbeddedLog, Log, Memory, RemoteLog
+from tests.simulation.event_log import EmbeddedLog, Log, Memory, RemoteLog
+from tests.simulation.faults import LATEST
 from tests.simulation.link import Link
 from tests.simulation.world import World
 

@@ -19,12 +19,14 @@ class Weather:
     Attributes:
         store: whether the event store answers; ``refusing`` says so at once, ``silent`` only when it is cut off.
         store_loss: how probable it is that a call to it goes wrong on its way there or back.
+        write_loss: how probable it is that one that writes does, on top of that.
         disk: whether the gateway's own disk takes what is written to it.
         disk_stall: seconds that the next write takes longer.
     """
 
     store: Literal["there", "refusing", "silent"] = "there"
     store_loss: float = 0.0
+    write_loss: float = 0.0
     disk: Literal["fine", "full", "broken"] = "fine"
     disk_stall: float = 0.0
     broker_up: bool = True
@@ -101,6 +103,11 @@ class World:
         future = self.loop.create_future()
         self.loop.call_later(self.dice.uniform(shortest, longest), resolve, future)
         return future
+
+    async def until(self, moment: float) -> None:
+        """A moment, if it is not over."""
+        if (ahead := moment - self.loop.time()) > 0:
+            await self.wait(ahead, ahead)
 
     def chance(self, probability: float) -> bool:
         return self.dice.random() < probability
