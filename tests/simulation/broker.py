@@ -1,10 +1,10 @@
 """A broker with one session, the gateway's: its queue, its window, its redelivery, and its ways to lose things."""
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -16,6 +16,8 @@ Key = tuple[str, str, str]
 """Of a command: its actor, its device, its id."""
 
 ROOT = "edge/gw1"
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +43,14 @@ class Session:
 
     queue: deque[Message] = field(default_factory=deque)
     in_flight: "OrderedDict[int, Message]" = field(default_factory=OrderedDict)
-    packet_ids: Iterator[int] = field(default_factory=lambda: count(1))
+    last_packet_id: int = 0
+
+    def packet_id(self, most: int) -> int:
+        """The next one that is free: one that was acknowledged is soon another message's."""
+        while True:
+            self.last_packet_id = self.last_packet_id % most + 1
+            if self.last_packet_id not in self.in_flight:
+                return self.last_packet_id
 
 
 class Wire:
@@ -86,7 +95,7 @@ class Broker:
     """Routes commands to the gateway, and what the gateway publishes to whom it is for.
 
     Attributes:
-        first_delivered: the commands in the order in which the gateway was first given each.
+        delivered: each command with the number of its first and of its last delivery.
         dropped: commands of which a copy was lost here, after the broker had taken it.
         answers: what the gateway said of each command, as it arrived.
         pubacks: how many copies of each command the gateway has acknowledged.
@@ -101,7 +110,7 @@ class Broker:
         in_inbox: Callable[[Key], bool],
         in_log: Callable[[str], bool],
     ) -> None:
-        self.first_delivered: dict[Key, int] = {}
+        self.delivered: dict[Key, tuple[int, int]] = {}
         self.dropped: set[Key] = set()
         self.answers: defaultdict[Key, list[Body]] = defaultdict(list)
         self.pubacks: Counter[Key] = Counter()
@@ -116,6 +125,8 @@ class Broker:
         self._subscribed = False
         self._deliver: Callable[[Message, int, bool], None] = _ignore
         self._numbers = count(1)
+        self._deliveries = count(1)
+        self._last_confirmed = 0.0
         self._last_to_sender = 0.0
 
     # the senders' side
@@ -153,8 +164,12 @@ class Broker:
 
     def resume(self) -> None:
         """Redeliver what was not acknowledged, before anything newer."""
-        if self.session is not None and self._subscribed:
-            for packet_id, message in self.session.in_flight.items():
+        session = self.session
+        if session is not None and self._subscribed:
+            if not self._world.limits.ordered:
+                session.in_flight = OrderedDict(self._disordered(list(session.in_flight.items()), lambda one: one[1]))
+                session.queue = deque(self._disordered(list(session.queue), lambda one: one))
+            for packet_id, message in session.in_flight.items():
                 self._send(packet_id, message, again=True)
             self._pump()
 
@@ -204,6 +219,24 @@ class Broker:
         elif kind == "ack":
             self._answered(orjson.loads(payload))
 
+    def confirm(self, wire: Wire, confirmed: Callable[[], None]) -> None:
+        """PUBACK what the gateway published, in this order [MQTT-4.6.0-2]; perhaps late, perhaps twice."""
+        world, weather = self._world, self._world.weather
+        later = world.dice.uniform(0, weather.broker_delay) if weather.broker_delay else 0.0
+        self._last_confirmed = max(self._last_confirmed, world.loop.time() + later)
+        for _ in range(2 if world.chance(weather.broker_repeats) else 1):
+            self._last_confirmed += 1e-6
+            world.loop.call_at(self._last_confirmed, wire.to_client, confirmed)
+
+    def _disordered(self, messages: list[M], message_of: Callable[[M], Message]) -> list[M]:
+        """In any order but among those of one topic: that is all that MQTT asks for [MQTT-4.6.0-6]."""
+        topics = [message_of(one).topic for one in messages]
+        self._world.dice.shuffle(topics)
+        waiting: defaultdict[str, deque[M]] = defaultdict(deque)
+        for one in messages:
+            waiting[message_of(one).topic].append(one)
+        return [waiting[topic].popleft() for topic in topics]
+
     def _answered(self, body: Body) -> None:
         world, key = self._world, (body["actor"], body["device"], body["command_id"])
         world.tell("broker", "answer", key, body["code"], body["duplicate"], body["revision"], body["position"])
@@ -221,7 +254,7 @@ class Broker:
         if session is None or not self._subscribed or self._wire is None or not self._wire.broker_side:
             return
         while session.queue and len(session.in_flight) < limit:
-            packet_id, message = next(session.packet_ids), session.queue.popleft()
+            packet_id, message = session.packet_id(self._world.limits.packet_ids), session.queue.popleft()
             session.in_flight[packet_id] = message
             self._send(packet_id, message, again=False)
 
@@ -232,7 +265,8 @@ class Broker:
         def arrive() -> None:
             self._world.tell("gateway", "delivery", message.key, message.number, again)
             if message.key is not None:
-                self.first_delivered.setdefault(message.key, len(self.first_delivered))
+                number = next(self._deliveries)
+                self.delivered[message.key] = self.delivered.get(message.key, (number, number))[0], number
             deliver(message, packet_id, again)
 
         self._wire.to_client(arrive)

@@ -44,6 +44,8 @@ _LASTING: Final[dict[str, Callable[[Random], float]]] = {
     "disk is full": lambda dice: dice.uniform(0.1, 8),
     "disk is broken": lambda dice: dice.uniform(0.05, 4),
     "broker is away": lambda dice: dice.uniform(0.1, 10),
+    "broker confirms late": lambda dice: dice.uniform(1, 20),
+    "broker confirms twice": lambda dice: dice.uniform(1, 20),
     "gateway is killed": lambda dice: dice.choice((0.0, dice.uniform(0, 5))),
 }
 _WEATHER: Final[dict[str, tuple[str, str | float | bool]]] = {
@@ -55,6 +57,8 @@ _WEATHER: Final[dict[str, tuple[str, str | float | bool]]] = {
     "disk is full": ("disk", "full"),
     "disk is broken": ("disk", "broken"),
     "broker is away": ("broker_up", False),
+    "broker confirms late": ("broker_delay", 5.0),
+    "broker confirms twice": ("broker_repeats", 0.5),
 }
 _MOMENTS: Final = ("link is cut", "session is lost", "disk stalls", "somebody else appends", "cache file is damaged")
 _REMOTE_ONLY: Final = LOSING | {"store refuses", "somebody else appends"}

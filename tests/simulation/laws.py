@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, Final
 
 import orjson
@@ -20,8 +20,8 @@ from tests.support.judge import WITH_EFFECT, altered
 STRANGER: Final = "somebody-else"
 
 
-def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
-    """Every promise to senders that a run has broken."""
+def broken(ledger: Ledger, broker: Broker, log: Log, *, ordered: bool) -> list[str]:
+    """Every promise to senders that a run has broken; ``ordered`` is whether the broker keeps its order."""
     effects = _effects(log.events)
     return [
         *(
@@ -35,7 +35,7 @@ def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
             for fault in _verdict(one, broker, effects.get(key, ()))
         ),
         *altered({key: (one.name, one.data) for key, one in ledger.sent.items()}, _told(log.events)),
-        *_disorder(broker, effects),
+        *_disorder(broker, effects, ordered=ordered),
     ]
 
 
@@ -92,16 +92,22 @@ def _content(body: Body) -> Body:
     return {name: value for name, value in body.items() if name not in {"duplicate", "epoch"}}
 
 
-def _disorder(broker: Broker, effects: Mapping[Key, Sequence[RecordedEvent]]) -> Iterator[str]:
-    """Per device in the order in which the broker delivered, but for what it lost and what was to be sent again."""
-    devices: defaultdict[str, list[tuple[int, Key]]] = defaultdict(list)
-    for key, number in broker.first_delivered.items():
+def _disorder(broker: Broker, effects: Mapping[Key, Sequence[RecordedEvent]], *, ordered: bool) -> Iterator[str]:
+    """Per device in the order in which the broker delivered, but for what it lost and what was to be sent again.
+
+    A broker that brings messages again in another order decides by that about those that had no effect yet. There,
+    less is promised: what was delivered for the last time before another was delivered at all takes effect before it.
+    """
+    devices: defaultdict[str, list[tuple[int, int, Key]]] = defaultdict(list)
+    for key, (first, last) in broker.delivered.items():
         again = any(body["code"] in TRANSIENT - {408} for body in broker.answers[key])
         if effects.get(key) and not again and key not in broker.dropped:
-            devices[key[1]].append((number, key))
+            devices[key[1]].append((first, last, key))
     for commands in devices.values():
-        for (_, earlier), (_, later) in pairwise(sorted(commands)):
-            if effects[earlier][0].position > effects[later][0].position:
+        commands.sort()
+        pairs = pairwise(commands) if ordered else combinations(commands, 2)
+        for (_, last, earlier), (first, _, later) in pairs:
+            if (ordered or last < first) and effects[earlier][0].position > effects[later][0].position:
                 yield f"{later} took effect before {earlier}, which was delivered first"
 
 

@@ -1,10 +1,11 @@
-"""The gateway's link to the model of the broker; it keeps the rules of the real one."""
+"""The gateway's link to the model of the broker; it keeps the rules of the real one, and owes PUBACKs as that does."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.errors import LinkLost, StoreUnavailable
 from gateway.messages import NO_PROPERTIES, MessageProperties
 from tests.simulation.broker import Broker, Message, Wire
@@ -12,6 +13,8 @@ from tests.simulation.world import World, fail, resolve
 
 CONNECT_TIMEOUT = 2.0
 BACKOFF = (0.2, 3.0)
+IN_DOUBT = 20
+"""PUBACKs that may not have reached the broker, if the connection ends."""
 
 
 class LinkDelivery:
@@ -29,13 +32,13 @@ class LinkDelivery:
 
     def acknowledge(self) -> None:
         self.is_settled = True
-        self._connection.flush_acknowledgements()
+        self._connection.settled(self)
 
 
 class Connection:
     """One connection from CONNECT to its end; all its state dies with it."""
 
-    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None]) -> None:
+    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None], owed: OwedPubacks) -> None:
         self.live = False
         self.session_present = False
         self.connected = world.loop.create_future()
@@ -45,7 +48,9 @@ class Connection:
         self._world = world
         self._broker = broker
         self._accept = accept
+        self._owed = owed
         self._unacknowledged: deque[LinkDelivery] = deque()
+        self._told: deque[LinkDelivery] = deque(maxlen=IN_DOUBT)
         self._in_flight: dict[int, asyncio.Future[None]] = {}
         self._published = 0
 
@@ -84,21 +89,27 @@ class Connection:
 
         def arrive() -> None:
             self._broker.receive(topic, payload, retain=retain)
-            self.wire.to_client(partial(self._confirmed, number))
+            self._broker.confirm(self.wire, partial(self._confirmed, number))
 
         self.wire.to_broker(arrive)
         return future
 
-    def flush_acknowledgements(self) -> None:
-        """PUBACK what is settled, in the order of receipt."""
-        waiting = self._unacknowledged
-        while waiting and waiting[0].is_settled:
-            delivery = waiting.popleft()
-            if self.live:
-                self.wire.to_broker(partial(self._broker.puback, delivery.packet_id))
+    def settled(self, delivery: LinkDelivery) -> None:
+        """PUBACK what is settled, in the order of receipt; too late, it is owed."""
+        if not self.live and self._owed.debtor is self:
+            self._owed.add(delivery.packet_id, delivery)
+        while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
+            acknowledged = self._unacknowledged.popleft()
+            self._told.append(acknowledged)
+            self.wire.to_broker(partial(self._broker.puback, acknowledged.packet_id))
 
     def end(self) -> None:
         self.live = False
+        for delivery in (*self._told, *self._unacknowledged):
+            if delivery.is_settled:
+                self._owed.add(delivery.packet_id, delivery)
+        self._told.clear()
+        self._unacknowledged.clear()
         self.ended.set()
         for future in self._in_flight.values():
             fail(future, LinkLost("the connection ended before the broker confirmed"))
@@ -114,12 +125,18 @@ class Connection:
 
     def _connack(self, present: bool) -> None:  # noqa: FBT001 - as it is called
         self.live, self.session_present = True, present
+        self._owed.debtor = self
+        if not present:
+            self._owed.forget()
         resolve(self.connected)
 
     def _deliver(self, message: Message, packet_id: int, redelivered: bool) -> None:  # noqa: FBT001 - as it is called
         delivery = LinkDelivery(self, message, packet_id, redelivered=redelivered)
         self._unacknowledged.append(delivery)
-        self._accept(delivery)
+        if self._owed.take(packet_id, delivery):
+            delivery.acknowledge()
+        else:
+            self._accept(delivery)
 
     def _confirmed(self, number: int) -> None:
         future = self._in_flight.pop(number, None)
@@ -141,6 +158,7 @@ class Link:
         self._world = world
         self._broker = broker
         self._next_epoch = next_epoch
+        self._owed = OwedPubacks()
 
     def publish(
         self,
@@ -181,7 +199,7 @@ class Link:
 
     async def _serve(self) -> None:
         self.attempts += 1
-        connection = self.connection_type(self._world, self._broker, self.accept)
+        connection = self.connection_type(self._world, self._broker, self.accept, self._owed)
         self.connection = connection
         try:
             await connection.open()

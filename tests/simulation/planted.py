@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Final, cast
 from uuid import UUID
 
+from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.adapters.tinydb_cache import ReadCache
 from gateway.errors import StoreUnavailable
 from gateway.handler import Handler
@@ -87,16 +88,14 @@ class _CarelessConnection(Connection):
 
     newest: ClassVar[dict[Broker, Connection]] = {}
 
-    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None]) -> None:
-        super().__init__(world, broker, accept)
+    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None], owed: OwedPubacks) -> None:
+        super().__init__(world, broker, accept, owed)
         self.newest.clear()
         self.newest[broker] = self
 
-    def flush_acknowledgements(self) -> None:
-        waiting, wire = self._unacknowledged, self.newest[self._broker].wire
-        while waiting and waiting[0].is_settled:
-            packet_id = waiting.popleft().packet_id
-            wire.to_broker(lambda packet_id=packet_id: self._broker.puback(packet_id))  # type: ignore[misc]
+    def settled(self, delivery: LinkDelivery) -> None:
+        wire = self.newest[self._broker].wire
+        wire.to_broker(lambda: self._broker.puback(delivery.packet_id))
 
 
 class _CarelessLink(Link):
