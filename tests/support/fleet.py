@@ -12,7 +12,7 @@ from itertools import count
 from typing import Final
 
 from tests.support.event_log import LoggedEvent
-from tests.support.judge import Sent
+from tests.support.judge import Key, Sent
 from tests.support.technician import Body, Technician
 
 DEVICES: Final = [f"pump-{number}" for number in range(6)]
@@ -35,19 +35,23 @@ class Fleet:
     Attributes:
         broker_forgets: whether the broker may lose what it was given, so that every command has to be repeated.
         sent: every command, each sender's in the order in which he sent them first.
+        forgotten: those that the broker may have forgotten at first: it was away while they were not settled, and they
+            were sent again.
     """
 
     tech: Technician
     broker_forgets: bool = False
     sent: list[Sent] = field(default_factory=list)
+    forgotten: set[Key] = field(default_factory=set)
 
     async def register(self) -> None:
         """Let every device become known."""
         for device in DEVICES:
             one = Sent(device, device, "register", f"{device}-register", {"model": "T-1000"}, 201)
             self.sent.append(one)
+            connections = self.tech.connections
             await self._publish(one)
-            await self._settle(one)
+            await self._settle(one, connections)
 
     async def send(self, stop: asyncio.Event) -> None:
         """Send from all sides until told to stop; then every command is settled."""
@@ -76,8 +80,8 @@ class Fleet:
         """One sender's commands for one device, a few of them under way at once."""
         window = asyncio.Semaphore(IN_FLIGHT)
 
-        async def settle(one: Sent) -> None:
-            await self._settle(one)
+        async def settle(one: Sent, connections: int) -> None:
+            await self._settle(one, connections)
             window.release()
 
         async with asyncio.TaskGroup() as group:
@@ -87,21 +91,25 @@ class Fleet:
                     return
                 one = command_at(device, number)
                 self.sent.append(one)
+                connections = self.tech.connections
                 # the first copies go out in order; only then does a task of its own repeat it
                 await self._publish(one)
-                group.create_task(settle(one))
+                group.create_task(settle(one, connections))
                 await asyncio.sleep(random.uniform(0, PACE))
 
-    async def _settle(self, one: Sent) -> None:
+    async def _settle(self, one: Sent, connections: int) -> None:
         """Repeat a command until it is acknowledged, and some of them once more."""
-        sent_once = not self.broker_forgets and not random.randrange(ONCE_ONE_IN)
+        again, sent_once = False, not self.broker_forgets and not random.randrange(ONCE_ONE_IN)
         for _ in range(PATIENCE):
             try:
                 await self._settled(one.id)
                 break
             except TimeoutError:
                 if not sent_once:
+                    again = True
                     await self._publish(one)
+        if again and self.tech.connections != connections:
+            self.forgotten.add(one.key)
         if not random.randrange(COPY_ONE_IN):
             await self._publish(one)
 

@@ -1,7 +1,7 @@
 """An independent judge of a run: what was sent and acknowledged on one side, the event log on the other. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -44,7 +44,7 @@ def faults(
     log: Sequence[LoggedEvent],
     *,
     gapless: bool = True,
-    delivered_in_order: bool = True,
+    forgotten: Collection[Key] = (),
 ) -> list[str]:
     """Everything that breaks a promise: none in a good run.
 
@@ -53,8 +53,7 @@ def faults(
         acks: all acknowledgements of each command id.
         log: all events.
         gapless: whether positions count the events, as in the embedded store.
-        delivered_in_order: whether the broker delivered in order what it was sent: one that is killed forgets some of
-            it, which comes later then.
+        forgotten: the commands whose first copy the broker may have forgotten: they took effect when they came again.
     """
     effects: defaultdict[Key, list[LoggedEvent]] = defaultdict(list)
     for event in log:
@@ -68,8 +67,7 @@ def faults(
         found += (f"{one.key}: {fault}" for fault in _verdict_faults(one, acks.get(one.id, ()), effects[one.key]))
     told = ((event.command, event.type, event.data) for event in log if not event.is_of_gateway)
     found += altered({one.key: (one.command, one.data) for one in sent}, told)
-    if delivered_in_order:
-        found += _disorder(sent, effects)
+    found += _disorder([one for one in sent if one.key not in forgotten], effects)
     return found
 
 

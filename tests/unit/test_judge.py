@@ -119,6 +119,15 @@ def test_a_good_run_has_no_fault() -> None:
     assert faults(*_good()) == []
 
 
+def test_order_is_judged_among_those_that_cannot_have_been_forgotten() -> None:
+    run = _good()
+    _out_of_order(run)
+    assert faults(*run)
+    assert faults(*run, forgotten={run[0][0].key}) == []
+    run[0].insert(0, run[0].pop(2))
+    assert faults(*run, forgotten={run[0][2].key})
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
