@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import orjson
 
 from gateway.messages import NO_PROPERTIES, MessageProperties
+from tests.simulation.wire import Wire
 from tests.simulation.world import World
 
 Body = dict[str, Any]
@@ -44,6 +45,8 @@ class Session:
     queue: deque[Message] = field(default_factory=deque)
     in_flight: "OrderedDict[int, Message]" = field(default_factory=OrderedDict)
     last_packet_id: int = 0
+    before: dict[int, Message] = field(default_factory=dict)
+    """What each packet id was given to before."""
 
     def packet_id(self, most: int) -> int:
         """The next one that is free: one that was acknowledged is soon another message's."""
@@ -51,44 +54,6 @@ class Session:
             self.last_packet_id = self.last_packet_id % most + 1
             if self.last_packet_id not in self.in_flight:
                 return self.last_packet_id
-
-
-class Wire:
-    """One connection: bytes arrive in order, until the one or the other side notices that it is broken."""
-
-    def __init__(self, world: World) -> None:
-        self.broker_side = True
-        self.client_side = True
-        self.on_client_close: Callable[[], None] = _nothing
-        self._world = world
-        self._last = {"broker": 0.0, "client": 0.0}
-
-    def to_broker(self, action: Callable[[], None]) -> None:
-        self._send("broker", lambda: action() if self.broker_side else None)
-
-    def to_client(self, action: Callable[[], None]) -> None:
-        self._send("client", lambda: action() if self.client_side else None)
-
-    def cut(self, *, skew: float = 0.5) -> None:
-        """Both sides notice, each in its own time."""
-        later, dice = self._world.loop.call_later, self._world.dice
-        later(dice.uniform(0, skew), self.close_broker_side)
-        later(dice.uniform(0, skew), self.close_client_side)
-
-    def close_broker_side(self) -> None:
-        self.broker_side = False
-
-    def close_client_side(self) -> None:
-        if self.client_side:
-            self.client_side = False
-            self.on_client_close()
-
-    def _send(self, to: str, arrive: Callable[[], None]) -> None:
-        slow = 0.3 if self._world.chance(0.05) else 0.02
-        at = max(self._last[to], self._world.loop.time() + self._world.dice.uniform(0.0005, slow))
-        # in order: not at the same time as the one before
-        self._last[to] = at + 1e-6
-        self._world.loop.call_at(self._last[to], arrive)
 
 
 class Broker:
@@ -127,6 +92,7 @@ class Broker:
         self._numbers = count(1)
         self._deliveries = count(1)
         self._last_confirmed = 0.0
+        self._arrived: set[int] = set()
         self._last_to_sender = 0.0
 
     # the senders' side
@@ -201,9 +167,11 @@ class Broker:
         message = session.in_flight.pop(packet_id, None) if session is not None else None
         if message is None:
             return
+        assert session is not None
+        before, session.before[packet_id] = session.before.get(packet_id), message
         self._world.tell("broker", "PUBACK", message.key, message.number)
         key = message.key
-        if key is not None:
+        if key is not None and not (before is not None and self._is_twin(message, before)):
             self.pubacks[key] += 1
             if len(self.answers[key]) < self.pubacks[key]:
                 self._world.broken(f"{key}: PUBACK before its answer was with the broker")
@@ -227,6 +195,16 @@ class Broker:
         for _ in range(2 if world.chance(weather.broker_repeats) else 1):
             self._last_confirmed += 1e-6
             world.loop.call_at(self._last_confirmed, wire.to_client, confirmed)
+
+    def _is_twin(self, message: Message, before: Message) -> bool:
+        """Whether the gateway, which was not told that its PUBACK arrived, cannot know it from the one before.
+
+        It has come only as one that is brought again, under the packet id of a copy with the same bytes.
+        """
+        return message.number not in self._arrived and (message.topic, message.payload) == (
+            before.topic,
+            before.payload,
+        )
 
     def _disordered(self, messages: list[M], message_of: Callable[[M], Message]) -> list[M]:
         """In any order but among those of one topic: that is all that MQTT asks for [MQTT-4.6.0-6]."""
@@ -267,6 +245,8 @@ class Broker:
             if message.key is not None:
                 number = next(self._deliveries)
                 self.delivered[message.key] = self.delivered.get(message.key, (number, number))[0], number
+            if not again:
+                self._arrived.add(message.number)
             deliver(message, packet_id, again)
 
         self._wire.to_client(arrive)
@@ -276,9 +256,6 @@ class Broker:
             self._world.tell("broker", "dropped", message.key, message.number, reason)
             if message.key is not None:
                 self.dropped.add(message.key)
-
-
-def _nothing() -> None: ...
 
 
 def _ignore(_message: Message, _packet_id: int, _again: bool) -> None: ...  # noqa: FBT001 - as it is called

@@ -5,16 +5,15 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-from gateway.adapters.mqtt_owed import OwedPubacks
+from gateway.adapters.mqtt_owed import OwedPubacks, SentPubacks
 from gateway.errors import LinkLost, StoreUnavailable
 from gateway.messages import NO_PROPERTIES, MessageProperties
-from tests.simulation.broker import Broker, Message, Wire
+from tests.simulation.broker import Broker, Message
+from tests.simulation.wire import Wire
 from tests.simulation.world import World, fail, resolve
 
 CONNECT_TIMEOUT = 2.0
 BACKOFF = (0.2, 3.0)
-IN_DOUBT = 20
-"""PUBACKs that may not have reached the broker, if the connection ends."""
 
 
 class LinkDelivery:
@@ -50,7 +49,7 @@ class Connection:
         self._accept = accept
         self._owed = owed
         self._unacknowledged: deque[LinkDelivery] = deque()
-        self._told: deque[LinkDelivery] = deque(maxlen=IN_DOUBT)
+        self._told = SentPubacks()
         self._in_flight: dict[int, asyncio.Future[None]] = {}
         self._published = 0
 
@@ -100,12 +99,14 @@ class Connection:
             self._owed.add(delivery.packet_id, delivery)
         while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
             acknowledged = self._unacknowledged.popleft()
-            self._told.append(acknowledged)
+            self._told.add(acknowledged.packet_id, acknowledged, self._published)
             self.wire.to_broker(partial(self._broker.puback, acknowledged.packet_id))
 
     def end(self) -> None:
         self.live = False
-        for delivery in (*self._told, *self._unacknowledged):
+        for packet_id, told in self._told:
+            self._owed.add(packet_id, told)
+        for delivery in self._unacknowledged:
             if delivery.is_settled:
                 self._owed.add(delivery.packet_id, delivery)
         self._told.clear()
@@ -133,6 +134,7 @@ class Connection:
     def _deliver(self, message: Message, packet_id: int, redelivered: bool) -> None:  # noqa: FBT001 - as it is called
         delivery = LinkDelivery(self, message, packet_id, redelivered=redelivered)
         self._unacknowledged.append(delivery)
+        self._told.given_anew(packet_id)
         if self._owed.take(packet_id, delivery):
             delivery.acknowledge()
         else:
@@ -141,6 +143,7 @@ class Connection:
     def _confirmed(self, number: int) -> None:
         future = self._in_flight.pop(number, None)
         if future is not None:
+            self._told.confirmed(number)
             resolve(future)
 
 
