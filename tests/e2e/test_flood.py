@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -17,6 +18,11 @@ FLOOD = 900
 POLITE = 10
 BATCH = 20
 MODEL = {"model": "T-1000"}
+MEASURED = 40
+WINDOW = 100
+LONGER = 20
+AT_ONCE = 0.25
+"""Seconds; where waiting takes less than a moment, so many times as long says nothing."""
 
 
 @pytest.mark.parametrize("rate", [0.0, 50.0], ids=["without a limit", "with a limit"])
@@ -63,6 +69,22 @@ async def test_no_command_is_overtaken_by_more_of_a_flood_than_a_batch_or_two(tm
     ]
     assert len(overtaken) == FLOOD // 100
     assert max(overtaken) <= 2 * BATCH
+
+
+async def test_under_the_default_limit_a_flood_makes_another_device_wait_a_little_at_most(tmp_path: Path) -> None:
+    with site(tmp_path) as plant:
+        async with plant.technician() as tech, plant.technician() as other:
+            for device in ("loud", "calm"):
+                await tech.send(device, device, "register", MODEL)
+            alone = [await _waited(other, number) for number in range(MEASURED)]
+            flood = asyncio.create_task(_flood_until_told(tech, stop := asyncio.Event()))
+            await tech.ack(f"loud-{BATCH}")
+            beside = [await _waited(other, MEASURED + number) for number in range(MEASURED)]
+            stop.set()
+            codes = await flood
+    # it was fast enough to be turned away
+    assert 429 in codes
+    assert median(beside) < max(LONGER * median(alone), AT_ONCE), (median(alone), median(beside))
 
 
 async def test_memory_does_not_grow_with_the_length_of_a_flood(tmp_path: Path) -> None:
@@ -124,6 +146,32 @@ async def _flood(tech: Technician, first: int = 0, *, final: bool = True) -> lis
     acks = [await answer(f"loud-{number}") for number in numbers]
     await asyncio.gather(*sending)
     return acks
+
+
+async def _flood_until_told(tech: Technician, stop: asyncio.Event) -> set[int]:
+    """Reports without end, so many under way at once; the codes of the first answers."""
+    window, codes, number = asyncio.Semaphore(WINDOW), set(), 0
+
+    async def one(number: int) -> None:
+        async with window:
+            await _publish(tech, "loud", number)
+            codes.add((await tech.ack(f"loud-{number}"))["code"])
+
+    async with asyncio.TaskGroup() as group:
+        while not stop.is_set():
+            group.create_task(one(number))
+            number += 1
+            await asyncio.sleep(0)
+            while window.locked() and not stop.is_set():
+                await asyncio.sleep(0.001)
+    return codes
+
+
+async def _waited(tech: Technician, number: int) -> float:
+    """Seconds for one report."""
+    began = asyncio.get_running_loop().time()
+    assert (await _report(tech, "calm", number))["code"] == 200
+    return asyncio.get_running_loop().time() - began
 
 
 async def _report(tech: Technician, device: str, number: int) -> Any:

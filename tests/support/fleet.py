@@ -34,13 +34,15 @@ class Fleet:
 
     Attributes:
         broker_forgets: whether the broker may lose what it was given, so that every command has to be repeated.
+        drops: whether it does so while it runs, or somebody else takes it.
         sent: every command, each sender's in the order in which he sent them first.
-        forgotten: those that the broker may have forgotten at first: it was away while they were not settled, and they
-            were sent again.
+        forgotten: those that the broker may have forgotten at first: they were sent again before they were settled, and
+            it was away meanwhile, if that is when it forgets.
     """
 
     tech: Technician
     broker_forgets: bool = False
+    drops: bool = False
     sent: list[Sent] = field(default_factory=list)
     forgotten: set[Key] = field(default_factory=set)
 
@@ -108,7 +110,7 @@ class Fleet:
                 if not sent_once:
                     again = True
                     await self._publish(one)
-        if again and self.tech.connections != connections:
+        if again and (self.drops or self.tech.connections != connections):
             self.forgotten.add(one.key)
         if not random.randrange(COPY_ONE_IN):
             await self._publish(one)
