@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Final, cast
 from uuid import UUID
 
+from gateway.adapters.event_index import EventIndex
 from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.adapters.tinydb_cache import ReadCache
 from gateway.errors import StoreUnavailable
@@ -140,6 +141,16 @@ class CheckpointAhead(Parts):
     cache = _HastyCache
 
 
+class _BlindIndex(EventIndex):
+    """Relies on what it has heard, though a crash may have cost it that."""
+
+    async def cover(self, stream: str, revision: int) -> None: ...
+
+
+class IndexNotCompleted(Parts):
+    index = _BlindIndex
+
+
 class _SwappingHandler(_Around):
     """Tries again from the other end."""
 
@@ -228,6 +239,7 @@ BUGS: Final[Sequence[Planted]] = (
     StaleDeliveryAcknowledged,
     LostAnswerCounted,
     CheckpointAhead,
+    IndexNotCompleted,
     OrderSwappedOnRetry,
     ContentMixedUp,
     AcceptedWithoutEffect,

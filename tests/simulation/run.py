@@ -124,6 +124,7 @@ class _Course:
         except TimeoutError:
             course._say_what_is_stuck()
         await course.gateway.kill()
+        course._outside.index.close()
         world.faults += laws.broken(course.ledger, course.broker, course.log, ordered=world.limits.ordered)
         return course
 

@@ -41,6 +41,7 @@ class Limits:
     """How large things are in this run: small, so that limits are met.
 
     Attributes:
+        indexed: whether a gateway at a remote store has its real index and memory of outcomes, not the model of them.
         packet_ids: how many the broker has, to be given again as soon as they are free.
         ordered: whether the broker keeps the order of all its messages over connections, as mosquitto does; MQTT asks
             for that only among those of one topic.
@@ -60,6 +61,7 @@ class Limits:
     flush_interval: float
     packet_ids: int
     ordered: bool
+    indexed: bool
 
     @classmethod
     def drawn(cls, dice: Random) -> "Limits":
@@ -80,6 +82,7 @@ class Limits:
             flush_interval=dice.choice((0.5, 3.0, 10.0)),
             packet_ids=dice.choice((receive_maximum, 65_535)),
             ordered=dice.random() < 0.8,
+            indexed=dice.random() < 0.5,
         )
 
 
