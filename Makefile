@@ -27,7 +27,7 @@ test: check ## lint, types, imports, and all tests against a real mosquitto, wit
 test-kurrentdb: ## the tests of the store adapter with kurrentdbclient, in an environment of its own
 	@.ci/setup .venv-kurrentdb requirements-kurrentdb.txt
 	.venv-kurrentdb/bin/pytest $(SIDE_BY_SIDE) tests/contract tests/unit/adapters/test_esdb_traps.py tests/unit/adapters/test_esdb_cluster.py \
-		tests/e2e/test_store_away.py tests/e2e/test_store_cluster.py
+		tests/unit/adapters/test_otel.py tests/e2e/test_store_away.py tests/e2e/test_store_cluster.py tests/e2e/test_tracing.py
 
 test-eventstoredb: setup ## the contract and end-to-end tests against a real server: URL=esdb://...
 	EVENT_STORE="$(URL)" .venv/bin/pytest $(SIDE_BY_SIDE) tests/contract tests/e2e tests/crash
@@ -66,10 +66,10 @@ check: setup ## lint, types and imports only
 
 lock: setup ## pin the requirements anew, with hashes; UPGRADE=1 takes newer releases
 	$(PIN) pyproject.toml --output-file requirements.txt
-	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --group dev --constraint requirements.txt --output-file requirements-dev.txt
-	$(PIN) pyproject.toml --extra enrol --extra kurrentdb --group dev --constraint requirements.txt --output-file requirements-kurrentdb.txt
+	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --extra otel --group dev --constraint requirements.txt --output-file requirements-dev.txt
+	$(PIN) pyproject.toml --extra enrol --extra kurrentdb --extra otel --group dev --constraint requirements.txt --output-file requirements-kurrentdb.txt
 	$(PIN) --group fuzz --output-file requirements-fuzz.txt
-	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --no-emit-package grpcio-tools --no-emit-package setuptools --constraint requirements-dev.txt --output-file systemd/deb/requirements.txt
+	$(PIN) pyproject.toml --extra enrol --extra eventstoredb --extra otel --no-emit-package grpcio-tools --no-emit-package setuptools --constraint requirements-dev.txt --output-file systemd/deb/requirements.txt
 
 clean: ## remove all that make made: .venv, caches, and .local with the state of "make run"
 	rm -rf .venv .venv-kurrentdb .local dist .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -41,7 +41,7 @@ from gateway.health import Health
 from gateway.heartbeats import Heartbeats
 from gateway.homeassistant import Discovery
 from gateway.intake import Intake
-from gateway.latency import Latencies, unobserved
+from gateway.latency import Latencies, Trace, unobserved
 from gateway.log import set_level
 from gateway.monitoring import monitoring
 from gateway.outage_watch import OutageWatch
@@ -52,7 +52,7 @@ from gateway.ports import Supervisor
 from gateway.projection import Projection
 from gateway.projector import Projector
 from gateway.pruning import prune_daily
-from gateway.pulses import of_lanes, of_link, of_projector
+from gateway.pulses import Outside, of_feed, of_lanes, of_link, of_parked, of_projector
 from gateway.queries.desk import QueryDesk, ReadSide
 from gateway.queries.documents import DocumentQueries
 from gateway.queries.feed import FeedQueries
@@ -70,6 +70,7 @@ from gateway.signals import Signals
 from gateway.storage import Storage, open_storage
 from gateway.supervision import Supervision, interval, status_line
 from gateway.topics import Topics
+from gateway.tracing import open_tracing
 
 log = structlog.get_logger()
 
@@ -96,12 +97,13 @@ async def run(settings: Settings, signals: Signals, supervisor: Supervisor, rere
     last_alive = await asyncio.to_thread(last_sign_of_life, settings.gateway.state_dir)
     with claim_state_dir(settings.gateway.state_dir) as state_dir:
         async with (
+            open_tracing(settings.tracing, settings.gateway.id, SystemClock()) as trace,
             open_database(state_dir / DATABASE_FILE) as database,
             open_storage(settings.event_store, database, catalogue) as storage,
             asyncio.TaskGroup() as group,
         ):
             found = await find(settings, database, storage, state_dir, last_alive)
-            gateway = Gateway(settings, catalogue, custom, database, storage, found, group)
+            gateway = Gateway(settings, catalogue, custom, database, storage, found, group, trace)
             log.info("gateway_started", gateway=settings.gateway.id, version=__version__, state_dir=str(state_dir))
             await gateway.run(signals, supervisor, reread)
             log.info("gateway_stopped", gateway=settings.gateway.id)
@@ -119,10 +121,12 @@ class Gateway:
         storage: Storage,
         found: Found,
         group: asyncio.TaskGroup,
+        trace: Trace,
     ) -> None:
         self._settings = settings
         self._group = group
         self._storage = storage
+        self._trace = trace
         self._cache = cache = found.cache
         self._parking = found.parking
         self._clock = SystemClock()
@@ -263,12 +267,15 @@ class Gateway:
     def _supervision(
         self, tasks: "Mapping[str, asyncio.Task[None]]", supervisor: Supervisor, reload: Reload
     ) -> Supervision:
-        settings, store = self._settings, self._storage.store
-        stream = stream_of(GATEWAY, settings.gateway.id)
+        settings, store, link, parking = self._settings, self._storage.store, self._link, self._parking
+        outside = Outside(store, stream_of(GATEWAY, settings.gateway.id), self._health.tell)
+        patience = settings.event_store.patience
         pulses = {
-            "lanes": of_lanes(self._pipeline, self._parking, store, stream, settings.event_store.patience),
+            "lanes": of_lanes(self._pipeline, parking, outside, patience),
+            "parked commands": of_parked(self._pipeline, parking, link, outside, patience),
             "projector": of_projector(self._projector, store),
-            "link": of_link(self._link, store, stream, settings.mqtt.backoff_max),
+            "feed": of_feed(self._feed, self._projector, link, outside),
+            "link": of_link(link, outside, settings.mqtt.backoff_max),
         }
         heartbeats = Heartbeats(tasks, pulses, self._clock.monotonic, interval(supervisor.watchdog) / 2)
         return Supervision(supervisor, heartbeats, partial(self._status, reload))
@@ -328,6 +335,7 @@ class Gateway:
                 aggregates,
                 encode,
                 self._clock,
+                append_new=self._storage.append_new,
                 before_append=self._feed.begin,
                 observe=observe,
                 late_until=self._clock.monotonic() + (self._storage.late if self._found.crashed else 0.0),
@@ -342,6 +350,7 @@ class Gateway:
             patience=settings.event_store.patience,
             batch=settings.limits.batch,
             observe=observe,
+            trace=self._trace,
         )
 
     def _rate_limit(self) -> RateLimit:
@@ -371,6 +380,7 @@ class Gateway:
             access=self._access,
             rate=self._rate_limit(),
             clock=self._clock,
+            counters=self._counters,
             max_payload=settings.mqtt.max_payload,
         )
 

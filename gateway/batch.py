@@ -1,7 +1,6 @@
 """A batch of commands for one device is decided in order, each on the state that the one before it leaves. Pure."""
 
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from math import ceil
 from typing import Any, Final
@@ -25,7 +24,7 @@ from gateway.messages import (
     Request,
     Verdict,
 )
-from gateway.records import replace
+from gateway.records import dataclass, replace
 
 UNCHANGED: Final = 204
 
@@ -94,6 +93,11 @@ class Batch:
     def keys(self) -> Sequence[UUID]:
         """Of the commands that the events are of."""
         return [key for key, draft in self._drafts.items() if draft.events]
+
+    @property
+    def is_all_events(self) -> bool:
+        """Whether every command that is to have an effect has left events."""
+        return all(draft.events for draft in self._drafts.values())
 
     @property
     def verdicts(self) -> Sequence[Verdict]:

@@ -28,6 +28,8 @@ _FEWEST_EC_BITS: Final = 256
 _SKEW: Final = timedelta(hours=1)
 """By which a device's clock may be slow, at first."""
 
+_LIST: Final = b"-----BEGIN X509 CRL-----"
+
 _HOST: Final = re.compile(r"(?:\*\.)?(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}")
 
 PublicKey = EllipticCurvePublicKey | Ed25519PublicKey | RSAPublicKey
@@ -137,6 +139,19 @@ def name_of(certificate: x509.Certificate) -> str:
     """What mosquitto takes for the user name."""
     (attribute,) = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(attribute.value)
+
+
+def end_of(pem: bytes) -> datetime | None:
+    """When the first of the certificates, or of the lists of revoked ones, in a PEM file expires; ``None`` for never.
+
+    Raises:
+        ValueError: it holds neither.
+    """
+    before, *lists = pem.split(_LIST)
+    ends = [x509.load_pem_x509_crl(_LIST + one).next_update_utc for one in lists]
+    if not lists or b"-----BEGIN CERTIFICATE-----" in before:
+        ends += [one.not_valid_after_utc for one in x509.load_pem_x509_certificates(pem)]
+    return min(filter(None, ends), default=None)
 
 
 def hosts_of(certificate: x509.Certificate) -> list[str]:

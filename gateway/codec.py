@@ -182,10 +182,11 @@ class StateCodec:
 
     def __init__(self, state_type: type[Any]) -> None:
         self._adapter: TypeAdapter[Any] = TypeAdapter(state_type)
+        self._serializer = self._adapter.serializer
 
     def to_json(self, state: object) -> bytes:
         """The state as JSON."""
-        return self._adapter.dump_json(state)
+        return self._serializer.to_json(state)
 
     def from_json(self, data: bytes) -> Any:  # noqa: ANN401 - the decider's own state type
         """The state that :meth:`to_json` wrote.

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from gateway.codec import EventCodec, UnknownEvent, read_metadata
+from gateway.codec import EventCodec, UnknownEvent, kept_json, read_metadata
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Document, Event
 from gateway.ids import is_name
@@ -136,7 +136,7 @@ class CustomProjections:
             if encoded is None:
                 self._cache.remove(table_of(name), device)
             else:
-                self._cache.put(table_of(name), device, orjson.loads(encoded))
+                self._cache.put_encoded(table_of(name), device, encoded)
 
     def _told(self, recorded: RecordedEvent) -> ProjectedEvent | None:
         located = self._catalogue.locate(recorded.stream)
@@ -154,7 +154,7 @@ class CustomProjections:
         document = one.project(None if before is None else orjson.loads(before), told)
         if document is None:
             return None
-        encoded = orjson.dumps({**document, "id": told.device})
+        encoded = kept_json({**document, "id": told.device})
         if len(encoded) > MAX_DOCUMENT:
             raise ValueError(f"a document of {len(encoded)} bytes; the limit is {MAX_DOCUMENT}")
         return encoded
@@ -162,8 +162,8 @@ class CustomProjections:
     def _fail(self, one: CustomProjection, told: ProjectedEvent, error: Exception) -> None:
         """Take all its documents away: they would grow old unnoticed."""
         table = table_of(one.name)
-        for document in tuple(self._cache.documents(table)):
-            self._cache.remove(table, str(document["id"]))
+        for device in tuple(self._cache.keys(table)):
+            self._cache.remove(table, device)
         # no more than is the same whenever this log is folded
         failure: Document = {"position": told.position, "error": type(error).__name__}
         self._cache.put(PROJECTIONS, one.name, {"id": one.name, "version": one.version, "failed": failure})

@@ -59,6 +59,8 @@ class Feed:
 
     Attributes:
         position: every event up to here is with the broker.
+        attempts: how often it began to follow the log; another one comes after each failure.
+        wanted: the position that the read cache must have before it goes on.
         projected: waits until the read cache has a position.
     """
 
@@ -73,6 +75,8 @@ class Feed:
         projected: Callable[[int], Awaitable[None]],
     ) -> None:
         self.position = 0
+        self.attempts = 0
+        self.wanted = 0
         self._store = store
         self._cursors = cursors
         self._publisher = publisher
@@ -152,10 +156,12 @@ class Feed:
 
     async def _follow(self) -> None:
         """Publish from the cursor on, until the connection ends."""
+        self.attempts += 1
         in_flight: deque[tuple[int, asyncio.Future[None]]] = deque()
         async with aclosing(self._store.subscribe(after=self.position)) as batches:
             async for batch in batches:
-                await self._projected(batch[-1].position)
+                self.wanted = batch[-1].position
+                await self._projected(self.wanted)
                 for recorded in batch:
                     if len(in_flight) >= WINDOW and not await self._confirmed(in_flight):
                         return

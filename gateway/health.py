@@ -77,8 +77,12 @@ class Health:
         """Publish health for ever."""
         while True:
             await self._connected.wait()
-            self._publish(self._topics.health, self.report())
+            self.tell()
             await asyncio.sleep(self.interval)
+
+    def tell(self) -> "asyncio.Future[None]":
+        """Publish health now; done as :meth:`gateway.ports.Publisher.publish` says."""
+        return self._publish(self._topics.health, self.report())
 
     def report(self) -> bytes:
         """The health message."""

@@ -153,7 +153,7 @@ class Intake:
         if _ENVELOPE_FIELDS.isdisjoint(body):
             return _NO_ENVELOPE, orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
         try:
-            envelope = Envelope.model_validate(body)
+            envelope = Envelope.__pydantic_validator__.validate_python(body)
         except ValidationError as error:
             raise invalid(BadEnvelope, error, topic.command, "") from None
         return envelope, orjson.dumps(envelope.data, option=orjson.OPT_SORT_KEYS)
@@ -169,7 +169,7 @@ class Intake:
             raise NotFound(f"{topic.device} is the gateway itself, no device")
         role = self.access.role(topic.actor, topic.device, cls)
         try:
-            return cls.model_validate_json(content), decider, role
+            return cls.__pydantic_validator__.validate_json(content), decider, role
         except ValidationError as error:
             raise invalid(Invalid, error, topic.command, "data") from None
 
@@ -249,7 +249,10 @@ def _is_traceparent(value: str) -> bool:
 
 
 def _user_property(properties: MessageProperties, name: str, is_valid: Callable[[str], bool]) -> str | None:
-    return next((value for key, value in properties.user if key == name and is_valid(value)), None)
+    for key, value in properties.user:
+        if key == name and is_valid(value):
+            return value
+    return None
 
 
 def _depth(value: JsonValue) -> int:

@@ -1,10 +1,15 @@
-"""How long each step from receipt to acknowledgement takes, as histograms that cost next to nothing."""
+"""How long each step from receipt to acknowledgement takes, as histograms that cost next to nothing.
+
+And the hook for whoever wants to know of each command on its own: its trace.
+"""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+from gateway.messages import Answer, Request
 
 BOUNDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Seconds: the upper bounds of the buckets; one more takes what is above."""
@@ -33,6 +38,14 @@ Observe = Callable[[Step, float, int], None]
 
 def unobserved(_step: Step, _seconds: float, _times: int = 1) -> None:
     """Nobody wants to know."""
+
+
+Trace = Callable[[Request, Answer], None]
+"""Called with each copy of a command and its answer, once the broker has the answer."""
+
+
+def untraced(_request: Request, _answer: Answer) -> None:
+    """Nobody follows traces."""
 
 
 class Histogram:

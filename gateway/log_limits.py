@@ -7,7 +7,9 @@ from typing import Final
 
 from structlog.typing import FilteringBoundLogger
 
+from gateway.errors import Refusal
 from gateway.messages import Outcome, Request
+from gateway.topics import QueryTopic
 
 PER_MINUTE: Final = 5
 WINDOW: Final = 60.0
@@ -54,6 +56,18 @@ class RefusalLog:
             message=outcome.error.message,
             revision=outcome.revision,
         )
+
+    def query_refused(self, topic: QueryTopic, refusal: Refusal) -> None:
+        """Log the refusal of a query, unless there were too many like it."""
+        if self._may_tell(("refusals_suppressed", topic.actor, refusal.type)):
+            self._log.info(
+                "query_refused",
+                query=topic.query,
+                actor=topic.actor,
+                code=refusal.code,
+                type=refusal.type,
+                message=refusal.message,
+            )
 
     def buried(self, actor: str, reason: str, **about: str) -> None:
         """Log a dead letter, unless there were too many like it; the actor is empty where nobody is named."""

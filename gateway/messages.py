@@ -1,6 +1,5 @@
 """The frozen records that travel through the gateway."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import JsonValue
 from gateway.domain.decider import Command, Decider, Role
 from gateway.domain.outages import OutageKind
 from gateway.errors import Refusal
+from gateway.records import dataclass
 
 NO_STREAM = -1
 """The revision of a stream that does not exist, as an append expects it."""

@@ -11,6 +11,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from gateway.latency import Latencies
+from gateway.queries.parameters import QUERIES
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 PREFIX: Final = "edge_gateway_"
@@ -18,7 +19,6 @@ PREFIX: Final = "edge_gateway_"
 COUNTERS: Final[Mapping[str, str]] = {
     "received": "Commands that the broker delivered",
     "duplicates": "Answers to copies of commands that were settled before",
-    "dead_letters": "Messages that went to the dead-letter topic",
     "answers_refused_by_broker": "Acknowledgements that the broker refused: look at its ACL",
     "answers_not_confirmed": "Acknowledgements whose connection ended first; their commands come again",
     "connections": "Connections to the broker",
@@ -34,9 +34,20 @@ REFUSALS: Final = (
 )
 """Those of them that nobody but the gateway or its load is to blame for."""
 
+DEAD_LETTERS: Final = ("unreadable-topic", "not-json", "too-deep", "bad-envelope", "too-large", "gateway-fault")
+"""Every reason for a dead letter."""
+
 _STATUSES: Final = ("accepted", "deferred", "rejected")
 _STATUS_COUNTER: Final = "commands_"
 _REFUSAL_COUNTER: Final = "refused_"
+_QUERY_COUNTER: Final = "queries_"
+_DEAD_LETTERS: Final = "dead_letters"
+
+_FROM_THE_START: Final = (
+    *REFUSALS,
+    *(f"{_QUERY_COUNTER}{query}_{code}" for query in QUERIES for code in (200, 500)),
+    *(f"{_DEAD_LETTERS}_{reason}" for reason in DEAD_LETTERS),
+)
 
 _GAUGES: Final[Mapping[str, tuple[tuple[str, ...], str]]] = {
     "broker_connected": (("broker", "connected"), "Whether there is a connection to the broker"),
@@ -108,7 +119,7 @@ class Metrics(Collector):
         yield self._steps()
 
     def _counted(self) -> Iterator[Metric]:
-        counters = {**dict.fromkeys(REFUSALS, 0), **self._counters}
+        counters = {**dict.fromkeys(_FROM_THE_START, 0), **self._counters}
         statuses = CounterMetricFamily(f"{PREFIX}commands", "Answers to commands, by their status", labels=["status"])
         for status in _STATUSES:
             statuses.add_metric([status], counters.pop(_STATUS_COUNTER + status, 0))
@@ -116,10 +127,24 @@ class Metrics(Collector):
         refusals = CounterMetricFamily(
             f"{PREFIX}refusals", "Commands that were refused or deferred, by code and reason", labels=["code", "type"]
         )
-        for name in [name for name in counters if name.startswith(_REFUSAL_COUNTER)]:
-            code, _, reason = name.removeprefix(_REFUSAL_COUNTER).partition("_")
-            refusals.add_metric([code, reason], counters.pop(name))
+        for name, count in _taken_out(counters, _REFUSAL_COUNTER):
+            code, _, reason = name.partition("_")
+            refusals.add_metric([code, reason], count)
         yield refusals
+        queries = CounterMetricFamily(
+            f"{PREFIX}queries", "Answers to queries, by query and code", labels=["query", "code"]
+        )
+        for name, count in _taken_out(counters, _QUERY_COUNTER):
+            query, _, code = name.rpartition("_")
+            queries.add_metric([query, code], count)
+        yield queries
+        letters = CounterMetricFamily(
+            f"{PREFIX}{_DEAD_LETTERS}", "Messages that went to the dead-letter topic, by reason", labels=["reason"]
+        )
+        for reason, count in _taken_out(counters, f"{_DEAD_LETTERS}_"):
+            letters.add_metric([reason], count)
+        yield letters
+        counters.pop(_DEAD_LETTERS, None)  # their sum, for people who read health
         for name in sorted({*COUNTERS, *counters}):
             documentation = COUNTERS.get(name, "A counter of health")
             yield CounterMetricFamily(f"{PREFIX}{name}", documentation, value=counters.get(name, 0))
@@ -131,3 +156,8 @@ class Metrics(Collector):
         for step, histogram in self._latencies.histograms.items():
             family.add_metric([step], histogram.cumulative(), histogram.seconds)
         return family
+
+
+def _taken_out(counters: dict[str, int], prefix: str) -> list[tuple[str, int]]:
+    """The counters whose names begin so, without that, and no longer among the others."""
+    return [(name.removeprefix(prefix), counters.pop(name)) for name in list(counters) if name.startswith(prefix)]

@@ -72,6 +72,7 @@ class Parking:
         since: when the store went away, UTC; ``None`` while it is there.
         reason: why, in the words of the last failure.
         limits: of what is parked from now on.
+        attempts: how often somebody began to take commands out of the inbox.
         listeners: called when the store goes away, with the reason, and when it is back, without one.
     """
 
@@ -79,6 +80,7 @@ class Parking:
         self.since: datetime | None = None
         self.reason = ""
         self.limits = limits
+        self.attempts = 0
         self.listeners: list[Callable[[str | None], None]] = []
         self._since = 0.0
         self._full = False
@@ -157,6 +159,7 @@ class Parking:
         entries = self._waiting.get(device)
         if not entries:
             return []
+        self.attempts += 1
         # rows that are settled, and whose acknowledgement is under way, stand before those that wait
         found = await self._inbox.read(device, after=entries[0].arrival - 1, limit=limit)
         waiting = {entry.arrival for entry in entries}

@@ -29,7 +29,7 @@ from gateway.errors import (
 from gateway.handler import Handler
 from gateway.intake import Intake
 from gateway.lanes import Lanes
-from gateway.latency import Observe, Step, unobserved
+from gateway.latency import Observe, Step, Trace, unobserved, untraced
 from gateway.log import concerning
 from gateway.messages import Answer, Outcome
 from gateway.parking import ParkedDelivery, Parking
@@ -66,6 +66,7 @@ class Pipeline:
                 parts.gateway,
                 parts.deadletter_topic,
                 parts.observe,
+                parts.trace,
             ),
             group,
             counters,
@@ -290,6 +291,7 @@ class PipelineParts:
         patience: seconds that a command waits for the store before it is parked.
         batch: most commands of one device that are decided together.
         observe: told how long each step took.
+        trace: told of each answer that the broker has.
     """
 
     intake: Intake
@@ -305,3 +307,4 @@ class PipelineParts:
     patience: float
     batch: int
     observe: Observe = unobserved
+    trace: Trace = untraced

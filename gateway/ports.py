@@ -118,6 +118,20 @@ class EventStore(LogReader, Protocol):
         ...
 
 
+class AppendNew(Protocol):
+    """Appends events of commands of which nothing is known, as :meth:`EventStore.append` does otherwise."""
+
+    async def __call__(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        """Write all the events, or none.
+
+        Raises:
+            WrongExpectedRevision: the stream is elsewhere, or one of the ids is known: it stands in the log, wherever,
+                or a verdict is remembered under it. Nothing was written.
+            StoreUnavailable: whether it was written is unknown.
+        """
+        ...
+
+
 class ImportingStore(EventStore, Protocol):
     """An event store that takes over the log of another one."""
 
@@ -238,7 +252,7 @@ class Cursors(Protocol):
 class ReadModel(Protocol):
     """The read cache: tables of documents by key, and how far in the log they have come. In memory; kept by its owner.
 
-    What :meth:`get` and :meth:`documents` give is the cache's own: to be read, not changed.
+    Documents are kept as JSON, and read anew each time that somebody asks for them.
     """
 
     @property
@@ -259,12 +273,24 @@ class ReadModel(Protocol):
         """The same as JSON."""
         ...
 
+    def keys(self, table: str) -> Iterable[str]:
+        """The key of every document of a table."""
+        ...
+
+    def rows(self, table: str) -> Iterable[bytes]:
+        """Every document of a table as JSON."""
+        ...
+
     def documents(self, table: str) -> Iterable[Document]:
-        """Every document of a table."""
+        """Every document of a table, one after the other: of a large table a long work."""
         ...
 
     def put(self, table: str, key: str, document: Document) -> None:
         """Put a document in the place of the older one; its field ``id`` must be the key."""
+        ...
+
+    def put_encoded(self, table: str, key: str, encoded: bytes) -> None:
+        """The same with a document that is JSON already."""
         ...
 
     def remove(self, table: str, key: str) -> None:

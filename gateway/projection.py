@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+import orjson
 from pydantic import ValidationError
 
 from gateway.codec import EventCodec, StateCodec
@@ -81,7 +82,8 @@ class Projection:
         self._catalogue = catalogue
         self._at_hand = at_hand
         self._codec = codec
-        self._states: OrderedDict[str, Any] = OrderedDict()
+        # of devices that have a document: the state that it was made of, and whether it is degraded
+        self._states: OrderedDict[str, tuple[Any, bool]] = OrderedDict()
         self._gathered: dict[str, _Fold] = {}
         self._last: RecordedEvent | None = None
         self._custom = CustomProjections(cache, catalogue, codec, custom)
@@ -121,20 +123,20 @@ class Projection:
         folds, self._gathered = self._gathered, {}
         for stream, fold in folds.items():
             self._write(fold)
-            self._remember(stream, fold.state)
+            self._remember(stream, fold.state, degraded=fold.degraded)
         if self._last is not None:
             self.cache.advance(self._last.position, Mark.of(self._last))
             self._last = None
         return [(fold.decider, fold.device) for fold in folds.values()]
 
-    def state(self, decider: Decider[Any], device: str, document: Document) -> Any:  # noqa: ANN401 - the decider's own state type
-        """The state that this document of the cache was made of.
+    def state(self, decider: Decider[Any], device: str) -> Any:  # noqa: ANN401 - the decider's own state type
+        """The state that a device's document in the cache was made of; ``None`` if there is none.
 
         Raises:
             ValidationError: it cannot be read back.
         """
-        state = self._states.get(stream_of(decider, device))
-        return self._read(decider, document)[0] if state is None else state
+        found = self._stands(decider, device)
+        return None if found is None else found[0]
 
     def is_readable(self) -> bool:
         """Whether every document can be read back as a state: somebody or something may have been at the file."""
@@ -162,13 +164,16 @@ class Projection:
         self._custom.begin()
 
     def _begin(self, decider: Decider[Any], device: str, first: RecordedEvent) -> _Fold:
-        state, degraded = decider.initial, False
-        document = self.cache.get(decider.collection, device)
-        if document is not None:
-            state, degraded = self._states.get(first.stream), bool(document["degraded"])
-            if state is None:
-                state, degraded = self._read(decider, document)
+        state, degraded = self._stands(decider, device) or (decider.initial, False)
         return _Fold(decider, device, state, state, degraded, first, [])
+
+    def _stands(self, decider: Decider[Any], device: str) -> tuple[Any, bool] | None:
+        """State and whether it is degraded, as the cache has it."""
+        known = self._states.get(stream_of(decider, device))
+        if known is not None:
+            return known
+        document = self.cache.get(decider.collection, device)
+        return None if document is None else self._read(decider, document)
 
     def _fold(self, fold: _Fold) -> None:
         known = self._at_hand(fold.last.stream, fold.last.revision)
@@ -185,23 +190,15 @@ class Projection:
     def _read(decider: Decider[Any], document: Document) -> tuple[Any, bool]:
         return StateCodec.of(decider).from_document(document), bool(document["degraded"])
 
-    def _remember(self, stream: str, state: object) -> None:
-        self._states[stream] = state
+    def _remember(self, stream: str, state: object, *, degraded: bool) -> None:
+        self._states[stream] = state, degraded
         self._states.move_to_end(stream)
         if len(self._states) > self.capacity:
             self._states.popitem(last=False)
 
     def _write(self, fold: _Fold) -> None:
         decider, device = fold.decider, fold.device
-        document: Document = {
-            "id": device,
-            **StateCodec.of(decider).to_document(fold.state),
-            "revision": fold.last.revision,
-            "position": fold.last.position,
-            "updated_at": fold.last.recorded_at.isoformat().replace("+00:00", "Z"),
-            "degraded": fold.degraded,
-        }
-        self.cache.put(decider.collection, device, document)
+        self.cache.put_encoded(decider.collection, device, _document(fold))
         for table, rows_of in decider.rows.items():
             rows = rows_of(fold.state)
             for key in rows_of(fold.before).keys() - rows.keys():
@@ -227,3 +224,16 @@ class Projection:
                 self.cache.put(COUNTS, key, counted)
             else:
                 self.cache.remove(COUNTS, key)
+
+
+def _document(fold: _Fold) -> bytes:
+    """The document of a device as JSON: its state, which is written once, between its id and where it stands."""
+    state = StateCodec.of(fold.decider).to_json(fold.state)
+    stands = {
+        "revision": fold.last.revision,
+        "position": fold.last.position,
+        "updated_at": fold.last.recorded_at,
+        "degraded": fold.degraded,
+    }
+    head, tail = orjson.dumps({"id": fold.device}), orjson.dumps(stands, option=orjson.OPT_UTC_Z)
+    return b",".join((head[:-1], *((state[1:-1],) if state != b"{}" else ()), tail[1:]))

@@ -18,8 +18,8 @@ from gateway.projection import Projection, Touched
 log = structlog.get_logger()
 
 PROGRESS_INTERVAL: Final = 5.0
-SLICE: Final = 25
-"""Events that are folded at a stretch, some two milliseconds: a command takes several turns of the loop."""
+SLICE: Final = 8
+"""Events that are folded at a stretch, a fraction of a millisecond: a command takes half a dozen turns of the loop."""
 
 _SHORTEST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0

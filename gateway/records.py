@@ -1,14 +1,29 @@
-"""Frozen records with other values in some of their fields, in a third of the time that the standard library takes."""
+"""Frozen records, made and replaced in a third of the time that the standard library takes: each command has a dozen.
 
+A frozen dataclass of the standard library sets each of its fields by a call, because it refuses the ordinary way. Here
+the type checker alone does: to it, both names are those of the standard library.
+"""
+
+import dataclasses
 from collections.abc import Callable
-from dataclasses import fields
 from functools import cache
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-__all__ = ["replace"]
+__all__ = ["dataclass", "replace"]
 
 R = TypeVar("R")
+
+
+def _dataclass(*, frozen: bool = False, slots: bool = False) -> Callable[[type[R]], type[R]]:
+    """A dataclass whose records nobody changes, and which may therefore be keys; see :func:`dataclasses.dataclass`.
+
+    Raises:
+        TypeError: it is to be one of which records may be changed.
+    """
+    if not frozen:
+        raise TypeError("a record must be frozen")
+    return dataclasses.dataclass(slots=slots, unsafe_hash=True)
 
 
 def _replace(record: R, /, **changes: Any) -> R:  # noqa: ANN401 - of any field
@@ -33,14 +48,14 @@ def _replace(record: R, /, **changes: Any) -> R:  # noqa: ANN401 - of any field
 @cache
 def _taken_apart(cls: Any) -> tuple[Callable[[Any], tuple[Any, ...]], dict[str, int]]:  # noqa: ANN401 - a record's class
     """What reads all fields of a record in their order, and the place of each."""
-    names = [field.name for field in fields(cls)]
+    names = [field.name for field in dataclasses.fields(cls)]
     # of a single name attrgetter makes no tuple
     read = attrgetter(*names) if len(names) > 1 else lambda record: (getattr(record, names[0]),)
     return read, {name: index for index, name in enumerate(names)}
 
 
 if TYPE_CHECKING:
-    # the type checker knows this one, and by it the fields and what may stand in them
-    from dataclasses import replace
+    # the type checker knows these, and by them the fields, what may stand in them, and that nobody sets them
+    from dataclasses import dataclass, replace
 else:
-    replace = _replace
+    dataclass, replace = _dataclass, _replace

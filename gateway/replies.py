@@ -3,7 +3,6 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -13,9 +12,10 @@ from gateway.acks import acknowledgement
 from gateway.batch import refused
 from gateway.deadletter import MAX_TOPIC_KEPT, dead_letter
 from gateway.errors import Deferral, LinkLost, PublishRefused, TimedOut
-from gateway.latency import Observe, Step, unobserved
+from gateway.latency import Observe, Step, Trace, unobserved, untraced
 from gateway.messages import Answer, MessageProperties, ParkedEntry, Request, WaitFor
 from gateway.ports import Clock, Delivery, Publisher
+from gateway.records import dataclass
 from gateway.tally import Tally
 
 log = structlog.get_logger()
@@ -50,6 +50,7 @@ class ReplyParts:
         unsettle: told of a command from the inbox whose answer did not get out.
         epoch: number of the current broker connection.
         observe: told how long each step took.
+        trace: told of each answer that the broker has.
     """
 
     publisher: Publisher
@@ -60,6 +61,7 @@ class ReplyParts:
     gateway: str
     deadletter_topic: str
     observe: Observe = unobserved
+    trace: Trace = untraced
 
 
 class Replies:
@@ -131,22 +133,34 @@ class Replies:
             await self.connected.wait()
             published = self._send(item, answer)
         self._published(item.delivery, item.parked, published)
+        if _is_confirmed(published):
+            self._trace(item, answer)
 
     def _publish(self, item: Item, answer: Answer) -> None:
         published = self._send(item, answer)
-        published.add_done_callback(partial(self._confirmed, item, self._parts.clock.monotonic()))
+        published.add_done_callback(partial(self._confirmed, item, answer, self._parts.clock.monotonic()))
 
     def _send(self, item: Item, answer: Answer) -> "asyncio.Future[None]":
         parts = self._parts
         topic, payload, properties = acknowledgement(item.request, answer, gateway=parts.gateway, epoch=parts.epoch())
         return parts.publisher.publish(topic, payload, properties=properties)
 
-    def _confirmed(self, item: Item, sent: float, published: "asyncio.Future[None]") -> None:
-        if not published.cancelled() and published.exception() is None:
+    def _confirmed(self, item: Item, answer: Answer, sent: float, published: "asyncio.Future[None]") -> None:
+        confirmed = _is_confirmed(published)
+        if confirmed:
             now = self._parts.clock.monotonic()
             self._parts.observe(Step.CONFIRM, now - sent, 1)
             self._parts.observe(Step.TOTAL, now - item.since, 1)
         self._published(item.delivery, item.parked, published)
+        if confirmed:
+            self._trace(item, answer)
+
+    def _trace(self, item: Item, answer: Answer) -> None:
+        """Tell whoever follows traces, after the PUBACK: whatever goes wrong there costs no command anything."""
+        try:
+            self._parts.trace(item.request, answer)
+        except Exception:
+            log.exception("trace_fault")
 
     def _published(self, delivery: Delivery, parked: ParkedEntry | None, published: "asyncio.Future[None]") -> None:
         """The broker has the answer: PUBACK. Without a connection there is nobody to tell, and it comes again."""
@@ -165,6 +179,10 @@ class Replies:
         self.in_flight -= 1
         if not self.in_flight:
             self._drained.set()
+
+
+def _is_confirmed(published: "asyncio.Future[None]") -> bool:
+    return not published.cancelled() and published.exception() is None
 
 
 async def _is_lost(published: "asyncio.Future[None]") -> bool:

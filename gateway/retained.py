@@ -87,8 +87,7 @@ class Retained:
         """Somebody wants to be told everything, in the background."""
         self._announced.clear()
         for decider in self._catalogue:
-            for document in self._cache.documents(decider.collection):
-                device = str(document["id"])
+            for device in self._cache.keys(decider.collection):
                 self._again[decider.category, device] = decider, device
         self._work.set()
 
@@ -122,15 +121,14 @@ class Retained:
 
     def _send(self, target: Target) -> None:
         decider, device = target
-        document = self._cache.get(decider.collection, device)
-        if document is None:
+        encoded = self._cache.encoded(decider.collection, device)
+        if encoded is None:
             self._free.release()
             return
-        state = self._projection.state(decider, device, document)
+        state = self._projection.state(decider, device)
         gone = decider.is_retired(state)
-        encoded = self._cache.encoded(decider.collection, device) or _GONE
         # first: whoever finds a device by it looks at the state then, and must not look at one that is gone
-        sent = self._announcement(decider, document)
+        sent = self._announcement(decider, encoded)
         sent["state"] = self._publish(self._topics.state(device), _GONE if gone else encoded)
         desired = decider.desired(state)
         if desired is not None:
@@ -142,8 +140,8 @@ class Retained:
         *_, last = sent.values()
         last.add_done_callback(lambda _: self._free.release())
 
-    def _announcement(self, decider: Decider[Any], document: Document) -> "dict[str, asyncio.Future[None]]":
-        message = self._announce(decider, document) if self._announce is not None else None
+    def _announcement(self, decider: Decider[Any], encoded: bytes) -> "dict[str, asyncio.Future[None]]":
+        message = self._announce(decider, orjson.loads(encoded)) if self._announce is not None else None
         if message is None:
             return {}
         topic, payload = message

@@ -3,67 +3,18 @@
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeVar
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from gateway import setting_checks
 from gateway.custom_projection import CustomProjection
 from gateway.domain.catalogue import Catalogue
 from gateway.domain.decider import Decider
 from gateway.domain.outages import GATEWAY
 from gateway.errors import SettingsError
-from gateway.ids import is_name
 
 T = TypeVar("T")
-
-
-def _name(value: str) -> str:
-    if not is_name(value):
-        raise ValueError("must be 1 to 64 of A-Z a-z 0-9 . _ : -, no sign first")
-    return value
-
-
-def _root(value: str) -> str:
-    if value and (set(value) & {"+", "#", "$"} or not all(value.split("/"))):
-        raise ValueError("must be topic levels without wildcards, such as edge/gw1")
-    return value
-
-
-def _store_url(value: str) -> str:
-    if not value:
-        return value
-    url = urlsplit(value)
-    if url.scheme not in _STORE_SCHEMES or not url.netloc:
-        raise ValueError("must be empty, or such as esdb://store.example:2113 or esdb+discover://cluster.example:2113")
-    if "@" in url.netloc:
-        raise ValueError("must not hold a password: use event_store.username and event_store.password")
-    return value
-
-
-def _stream_prefix(value: str) -> str:
-    if value and not is_name(value):
-        raise ValueError("must be up to 64 of A-Z a-z 0-9 . _ : -, no sign first")
-    return value
-
-
-def _address(value: str) -> str:
-    if not value or (value.startswith("unix:/") and value != "unix:/"):
-        return value
-    host, _, port = value.rpartition(":")
-    if not host.strip("[]") or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _HIGHEST_PORT:
-        raise ValueError("must be empty, or such as 127.0.0.1:9464 or unix:/run/edge-gateway/metrics.sock")
-    return value
-
-
-def _some(value: tuple[str, ...]) -> tuple[str, ...]:
-    if not value:
-        raise ValueError("must not be empty")
-    return value
-
-
-_HIGHEST_PORT: Final = 65_535
-_STORE_SCHEMES: Final = frozenset({"esdb", "esdb+discover", "kdb", "kdb+discover", "kurrentdb", "kurrentdb+discover"})
 
 
 class Section(BaseModel):
@@ -73,13 +24,13 @@ class Section(BaseModel):
 
 
 # TOML has neither tuples nor paths, so fields of these types take arrays and text
-Patterns = Annotated[tuple[str, ...], AfterValidator(_some), Field(strict=False)]
+Patterns = Annotated[tuple[str, ...], AfterValidator(setting_checks.some), Field(strict=False)]
 
 
 class GatewaySettings(Section):
     """The table ``[gateway]``."""
 
-    id: Annotated[str, AfterValidator(_name)] = Field("gw1", description="Name of this gateway")
+    id: Annotated[str, AfterValidator(setting_checks.name)] = Field("gw1", description="Name of this gateway")
     state_dir: Path = Field(
         Path("/var/lib/edge-gateway"), strict=False, description="Where it keeps its log and its read cache"
     )
@@ -100,7 +51,9 @@ class MqttSettings(Section):
     host: str = Field("127.0.0.1", min_length=1, description="Of the broker")
     port: int = Field(1883, ge=1, le=65_535, description="Of the broker")
     socket: str = Field("", description="Path of the broker's unix socket, in place of host and port")
-    root: Annotated[str, AfterValidator(_root)] = Field("", description="Of all topics; empty: edge/<gateway id>")
+    root: Annotated[str, AfterValidator(setting_checks.root)] = Field(
+        "", description="Of all topics; empty: edge/<gateway id>"
+    )
     username: str = Field("", description="As the broker knows the gateway; empty: none")
     password: SecretStr = Field(SecretStr(""), description="Better as the credentials file mqtt_password")
     keepalive: int = Field(15, ge=1, le=3_600, description="Seconds; a dead broker is noticed after twice as long")
@@ -129,13 +82,13 @@ class OperatorSettings(Section):
 class EventStoreSettings(Section):
     """The table ``[event_store]``."""
 
-    url: Annotated[str, AfterValidator(_store_url)] = Field(
+    url: Annotated[str, AfterValidator(setting_checks.store_url)] = Field(
         "", description="Of an EventStoreDB or KurrentDB; empty: the embedded store"
     )
     username: str = Field("", description="As that store knows the gateway; empty: none")
     password: SecretStr = Field(SecretStr(""), description="Better as the credentials file event_store_password")
     ca_file: str = Field("", description="PEM file; empty: the system's certificates")
-    prefix: Annotated[str, AfterValidator(_stream_prefix)] = Field(
+    prefix: Annotated[str, AfterValidator(setting_checks.stream_prefix)] = Field(
         "", description="Before every stream's name; gateways with the same one share their devices"
     )
     deadline: float = Field(5.0, gt=0, le=60, description="Seconds that one call to that store may take")
@@ -184,7 +137,7 @@ class HomeAssistantSettings(Section):
     """The table ``[homeassistant]``."""
 
     enabled: bool = Field(default=False, description="Whether devices appear in Home Assistant by themselves")
-    prefix: Annotated[str, AfterValidator(_root), Field(min_length=1)] = Field(
+    prefix: Annotated[str, AfterValidator(setting_checks.root), Field(min_length=1)] = Field(
         "homeassistant", description="Of its discovery topics, as it is set there"
     )
 
@@ -198,9 +151,22 @@ class HealthSettings(Section):
 class MetricsSettings(Section):
     """The table ``[metrics]``."""
 
-    listen: Annotated[str, AfterValidator(_address)] = Field(
+    listen: Annotated[str, AfterValidator(setting_checks.address)] = Field(
         "", description="host:port, or unix: and a path, of /metrics, /healthz and /readyz; empty: not served"
     )
+
+
+class TracingSettings(Section):
+    """The table ``[tracing]``."""
+
+    endpoint: Annotated[str, AfterValidator(setting_checks.collector_url)] = Field(
+        "", description="Of an OpenTelemetry collector that takes OTLP over HTTP; empty: no spans"
+    )
+    headers: Annotated[SecretStr, AfterValidator(setting_checks.secret_headers)] = Field(
+        SecretStr(""), description="name=value,name=value for it; better as the credentials file tracing_headers"
+    )
+    ca_file: str = Field("", description="PEM file; empty: the authorities that come with the library")
+    sample: float = Field(1.0, ge=0, le=1, description="Share of the commands that have a span, where no sender says")
 
 
 class OutageSettings(Section):
@@ -237,6 +203,7 @@ class Settings(Section):
     homeassistant: HomeAssistantSettings = HomeAssistantSettings()
     health: HealthSettings = HealthSettings()
     metrics: MetricsSettings = MetricsSettings()
+    tracing: TracingSettings = TracingSettings()
     outages: OutageSettings = OutageSettings()
     log: LogSettings = LogSettings()
     domain: DomainSettings = DomainSettings()
@@ -289,7 +256,7 @@ def _imported(key: str, names: Sequence[str], wanted: type[T], kind: str) -> lis
         module, _, attribute = name.partition(":")
         try:
             value = getattr(import_module(module), attribute)
-        except Exception as error:  # somebody else's module may raise anything
+        except (Exception, SystemExit) as error:  # somebody else's module may raise anything, or end itself
             reason = f"{type(error).__name__}: {error}"
             raise SettingsError(f"{key}: {name} cannot be imported: {reason}") from error
         several = value if isinstance(value, Sequence) else (value,)

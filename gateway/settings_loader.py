@@ -26,6 +26,7 @@ _PREFIX: Final = "GATEWAY_"
 CREDENTIALS: Final = {
     "mqtt_password": ("mqtt", "password"),
     "event_store_password": ("event_store", "password"),
+    "tracing_headers": ("tracing", "headers"),
 }
 
 _PLAINLY: Final = {
@@ -34,6 +35,8 @@ _PLAINLY: Final = {
     "tuple_type": "must be an array",
 }
 """What pydantic tells in the words of Python."""
+
+_TOO_DEEP: Final = "nested too deep"
 
 Key = tuple[str | int, ...]
 """The way to a value: the names of tables and of the key, and numbers in an array of tables."""
@@ -90,12 +93,14 @@ class _Layers:
         if text is None:
             return
         try:
-            layer = tomllib.loads(text)
+            leaves, lines = list(_leaves(tomllib.loads(text))), _lines(text)
         except tomllib.TOMLDecodeError as error:
             self._errors.append(_syntax_error(path, text, str(error)))
             return
-        lines = _lines(text)
-        for key, value in _leaves(layer):
+        except RecursionError:
+            self._errors.append(f"{path}: {_TOO_DEEP}")
+            return
+        for key, value in leaves:
             origin = f"{path}:{lines[key]}"
             self._put(key, value, origin)
             if _type_at(key) is SecretStr and value and path.stat().st_mode & (stat.S_IRGRP | stat.S_IROTH):
@@ -118,7 +123,12 @@ class _Layers:
         for name, text in sorted(environ.items()):
             if name.startswith(_PREFIX) and name != FILE_VARIABLE:
                 key = tuple(name.removeprefix(_PREFIX).lower().split("__"))
-                for leaf, value in _leaves(_parse_value(key, text), key):
+                try:
+                    leaves = list(_leaves(_parse_value(key, text), key))
+                except RecursionError:
+                    self._errors.append(f"env {name}: {_TOO_DEEP}")
+                    continue
+                for leaf, value in leaves:
                     self._put(leaf, value, f"env {name}")
 
     def add_credentials(self, directory: Path) -> None:

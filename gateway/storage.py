@@ -14,7 +14,7 @@ from gateway.adapters.sqlite_log import SqliteLog
 from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import SettingsError
-from gateway.ports import EventStore, SearchableOutcomes
+from gateway.ports import AppendNew, EventStore, SearchableOutcomes
 from gateway.settings import EventStoreSettings
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class Storage:
 
     Attributes:
         figures: what health tells of it.
+        append_new: see :class:`~gateway.ports.AppendNew`; ``None`` where verdicts are not kept with the log.
         late: seconds from a start after a crash in which an append of the gateway that ran before may still land.
         work: what has to run as long as the store is in use, by name.
     """
@@ -40,6 +41,7 @@ class Storage:
     store: EventStore
     outcomes: SearchableOutcomes
     figures: Callable[[], dict[str, Any]]
+    append_new: AppendNew | None = None
     late: float = 0.0
     work: Mapping[str, Coroutine[Any, Any, None]] = field(default_factory=dict)
 
@@ -54,7 +56,8 @@ async def open_storage(
         SettingsError: the settings cannot be used.
     """
     if not settings.url:
-        yield Storage(SqliteLog(database), SqliteOutcomes(database), lambda: {"kind": "embedded"})
+        embedded = SqliteLog(database)
+        yield Storage(embedded, SqliteOutcomes(database), lambda: {"kind": "embedded"}, embedded.append_new)
         return
     async with open_remote_log(settings, catalogue) as (log, follower):
         index = EventIndex(database, log)
@@ -62,8 +65,8 @@ async def open_storage(
             IndexedStore(log, index),
             IndexedOutcomes(log, index, SqliteOutcomes(database)),
             lambda: {"kind": "eventstoredb", "following": follower.connected},
-            LATE,
-            {"store follower": follower.run(), "event index": index.keep_flushed(INDEX_FLUSH_INTERVAL)},
+            late=LATE,
+            work={"store follower": follower.run(), "event index": index.keep_flushed(INDEX_FLUSH_INTERVAL)},
         )
 
 
@@ -81,7 +84,12 @@ def open_remote_log(
     except ImportError as error:
         raise SettingsError(f"event_store.url: {error}") from error
 
-    options = EsdbOptions(
+    return open_eventstoredb(remote_options(settings, catalogue))
+
+
+def remote_options(settings: EventStoreSettings, catalogue: Catalogue) -> EsdbOptions:
+    """How the store at ``event_store.url`` is reached."""
+    return EsdbOptions(
         url=settings.url,
         categories=tuple(decider.category for decider in catalogue),
         prefix=settings.prefix,
@@ -92,4 +100,3 @@ def open_remote_log(
         in_flight=settings.in_flight,
         keepalive=settings.keepalive,
     )
-    return open_eventstoredb(options)

@@ -1,16 +1,23 @@
-"""What became of the commands: counted, each one, and logged."""
+"""What became of commands and queries: counted, each one, and logged."""
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Final
 
 import structlog
 
 from gateway.codes import status_of
+from gateway.errors import Refusal
 from gateway.log import is_told
 from gateway.log_limits import RefusalLog
 from gateway.messages import Answer, Request
+from gateway.topics import QueryTopic
 
 log = structlog.get_logger()
+
+UNKNOWN_QUERY: Final = "unknown"
+"""Stands for all names that are no query's: senders make them up, and each counter takes memory for ever."""
+ANSWERED: Final = 200
 
 
 class Tally:
@@ -46,7 +53,15 @@ class Tally:
                 duplicate=answer.duplicate,
             )
 
+    def asked(self, topic: QueryTopic, refusal: Refusal | None, *, is_known: bool) -> None:
+        """Take note of an answer to a query, which is a result unless it was refused; not all names are known."""
+        code = ANSWERED if refusal is None else refusal.code
+        self.counters[f"queries_{topic.query if is_known else UNKNOWN_QUERY}_{code}"] += 1
+        if refusal is not None:
+            self._refusals.query_refused(topic, refusal)
+
     def buried(self, actor: str, reason: str, **about: str) -> None:
-        """Take note of a dead letter; the actor is empty where the topic names none."""
+        """Take note of a dead letter, for one of the gateway's own reasons; no actor where the topic names none."""
         self.counters["dead_letters"] += 1
+        self.counters[f"dead_letters_{reason}"] += 1
         self._refusals.buried(actor, reason, **about)

@@ -1,14 +1,18 @@
 """Every topic of the protocol is formatted and parsed here, and nowhere else."""
 
-from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from gateway.errors import UnreadableTopic
 from gateway.ids import is_name
+from gateway.records import dataclass
 
 _COMMAND_LEVELS = 3
 _QUERY_LEVELS = 2
 _LONGEST_REPLY_TOPIC: Final = 512
+_REMEMBERED: Final = 4_096
+"""Topics of commands that are parsed already; one takes 0.4 KiB."""
+
 _MOST_REPLY_LEVELS: Final = 32
 """Below the actor's. A broker hangs up over a topic with too many (mosquitto: 200), and the command comes again."""
 
@@ -43,6 +47,8 @@ class Topics:
         self.queries = f"{root}/query/+/+"
         self._command_prefix = f"{root}/cmd/"
         self._query_prefix = f"{root}/query/"
+        # devices send the same commands again and again
+        self._parsed = lru_cache(_REMEMBERED)(self._parse_command)
 
     def parse_command(self, topic: str) -> CommandTopic:
         """Read a command's topic.
@@ -50,6 +56,9 @@ class Topics:
         Raises:
             UnreadableTopic: it has not exactly the levels actor, device and command, or one is no valid name.
         """
+        return self._parsed(topic)
+
+    def _parse_command(self, topic: str) -> CommandTopic:
         levels = topic.removeprefix(self._command_prefix).split("/")
         if not topic.startswith(self._command_prefix) or len(levels) != _COMMAND_LEVELS:
             raise UnreadableTopic("a command topic is {root}/cmd/{actor}/{device}/{command}")

@@ -6,10 +6,15 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
 from tests.support.chosen_store import CHOSEN, EMBEDDED
+
+# how long a machine takes that has other work, too, says nothing about what is tested
+hypothesis.settings.register_profile("any machine", deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # started in the background by a shell; what the tests start would ignore it, too

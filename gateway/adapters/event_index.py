@@ -18,6 +18,7 @@ import structlog
 
 from gateway.adapters.sqlite import Database
 from gateway.adapters.sqlite_reader import SqliteReader, select_in
+from gateway.adapters.sqlite_worker import Work
 from gateway.errors import StoreUnavailable
 from gateway.messages import NO_STREAM, RecordedEvent
 from gateway.ports import EventStore
@@ -134,10 +135,10 @@ class EventIndex:
             StoreUnavailable: the disk does not let it read.
         """
         found = {id: place for id in ids if (place := self._pending.get(id) or self._writing.get(id)) is not None}
-        others = [id.bytes for id in ids if id not in found]
+        others = [id for id in ids if id not in found]
         if others:
-            rows = await self._database.reader.call(lambda connection: select_in(connection, _PLACES, others))
-            found |= {UUID(bytes=id): Place(stream, revision) for id, stream, revision in rows}
+            written = await self._database.reader.submit(_LOCATE, others)
+            found.update(written)
         return found
 
     async def between(self, low: UUID, high: UUID) -> Sequence[Place]:
@@ -239,6 +240,15 @@ class EventIndex:
         if len(self._complete) > _REMEMBERED_STREAMS:
             # one that still has entries in memory would look shorter than it is, and would be read again: no more
             self._complete.popitem(last=False)
+
+
+def _locate_together(connection: sqlite3.Connection, asked: Sequence[Sequence[UUID]]) -> list[Mapping[UUID, Place]]:
+    rows = select_in(connection, _PLACES, [id.bytes for ids in asked for id in ids])
+    found = {UUID(bytes=id): Place(stream, revision) for id, stream, revision in rows}
+    return [{id: found[id] for id in ids if id in found} for ids in asked]
+
+
+_LOCATE: Final = Work(_locate_together)
 
 
 def _revision_of(connection: sqlite3.Connection, stream: str) -> int:

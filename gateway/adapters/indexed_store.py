@@ -1,14 +1,16 @@
 """An event store and a memory of outcomes, on a store without an index of event ids and the index beside it."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import structlog
 
 from gateway.adapters.event_index import EventIndex, Place
-from gateway.adapters.sqlite_outcomes import SqliteOutcomes
+from gateway.adapters.sqlite_outcomes import SqliteOutcomes, outcomes_in
 from gateway.codec import outcome_of, verdict_of
 from gateway.command_events import events_at, verdict_behind
 from gateway.errors import StoreUnavailable
@@ -85,6 +87,16 @@ class IndexedOutcomes:
         Raises:
             StoreUnavailable: the store or the disk does not let it read.
         """
+        # in the same look at the disk as what the index is asked for
+        asked = self._others.ask(keys)
+        try:
+            found = await self._accepted(stream, revision, keys)
+        finally:
+            # whoever is told of a failure there need not be told of one here
+            asked.add_done_callback(_seen)
+        return {**outcomes_in(await asked), **found}
+
+    async def _accepted(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
         found = None
         while found is None:
             era = self._index.era
@@ -93,8 +105,7 @@ class IndexedOutcomes:
             places = await self._index.locate(keys)
             # whoever finds the index wrong empties it, and may do so between the two
             found = await self._outcomes_at(places) if era == self._index.era else None
-        unknown = [key for key in keys if key not in found]
-        return {**await self._others.find(stream, revision, unknown), **found} if unknown else found
+        return found
 
     async def find_by_command_id(self, command_id: str) -> Sequence[Verdict]:
         """The verdicts on the commands that carry this id, oldest first.
@@ -150,3 +161,8 @@ class IndexedOutcomes:
                 return None
             found[key] = outcome_of(events)
         return found
+
+
+def _seen(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()

@@ -5,7 +5,6 @@ a property: the standard allows it, brokers pass it on, and so one device could 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
 from struct import Struct, pack, unpack_from
@@ -13,6 +12,7 @@ from struct import error as StructError  # noqa: N812 - it is a class
 from typing import Final
 
 from gateway.messages import MessageProperties
+from gateway.records import dataclass
 
 MAX_PROPERTIES: Final = 256
 MAX_PROPERTY_BYTES: Final = 256 * 1024
@@ -33,8 +33,11 @@ _IDS: Final = 4
 """Bytes of the length of the topic, and of the packet id."""
 
 _PUBACK = Struct("!BBH")
+_LENGTH_OF = Struct("!BH")
 _MORE: Final = 0x80
 """In a digit of a variable byte integer: another one follows."""
+
+_DIGITS: Final = tuple(bytes((digit,)) for digit in range(_MORE))
 
 _LAST_SHIFT: Final = 21
 """Of the fourth digit, after which none may follow."""
@@ -176,9 +179,8 @@ def pack_properties(properties: MessageProperties) -> bytes:
     """The properties of a PUBLISH packet, with their length before them."""
     packed = _pack_constant(properties.content_type, properties.user)
     if properties.correlation_data is not None:
-        packed += (
-            pack("!BH", _Property.CORRELATION_DATA, len(properties.correlation_data)) + properties.correlation_data
-        )
+        packed += _LENGTH_OF.pack(_Property.CORRELATION_DATA, len(properties.correlation_data))
+        packed += properties.correlation_data
     if properties.response_topic is not None:
         packed += bytes((_Property.RESPONSE_TOPIC,)) + _pack_text(properties.response_topic)
     if properties.expiry is not None:
@@ -201,6 +203,8 @@ def _pack_text(text: str) -> bytes:
 
 def _pack_length(length: int) -> bytes:
     """A variable byte integer (1.5.5)."""
+    if length < _MORE:
+        return _DIGITS[length]
     packed = bytearray()
     while True:
         length, digit = divmod(length, 128)

@@ -5,14 +5,17 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from itertools import chain
+from typing import Final, NamedTuple
 
 from gateway.adapters.sqlite_file import last_position
 from gateway.adapters.sqlite_reader import from_microseconds, select_in
 from gateway.errors import WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent
 
-_INSERT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT: Final = "INSERT INTO events VALUES"
+_AT_ONCE: Final = 64
+"""Events that one statement inserts, at most; a power of two."""
 
 
 class Append(NamedTuple):
@@ -20,12 +23,14 @@ class Append(NamedTuple):
 
     Attributes:
         times: of each event, in microseconds since 1970, where they come from another log; else it is now.
+        is_new: whether it cannot stand where one of its ids is known, be it that of a remembered verdict.
     """
 
     stream: str
     expected: int
     events: Sequence[NewEvent]
     times: Sequence[int] = ()
+    is_new: bool = False
 
 
 class _Head(NamedTuple):
@@ -51,6 +56,7 @@ class _Transaction:
     connection: sqlite3.Connection
     recorded_at: int
     places: dict[bytes, _Place]
+    verdicts: set[bytes]
     rows: list[tuple[object, ...]]
 
 
@@ -77,9 +83,11 @@ class AppendWriter:
             connection, "SELECT event_id, position, stream, revision, recorded_at FROM events WHERE event_id", ids
         )
         places = {id: _Place(*place) for id, *place in known}
-        transaction = _Transaction(connection, time.time_ns() // 1_000, places, [])
+        new = [event.id.bytes for append in appends if append.is_new for event in append.events]
+        verdicts = {id for (id,) in select_in(connection, "SELECT key FROM outcomes WHERE key", new)}
+        transaction = _Transaction(connection, time.time_ns() // 1_000, places, verdicts, [])
         results = [self._place(append, transaction) for append in appends]
-        connection.executemany(_INSERT, transaction.rows)
+        _insert(connection, transaction.rows)
         while len(self._heads) > self._remembered_heads:
             self._heads.popitem(last=False)
         return results
@@ -92,6 +100,8 @@ class AppendWriter:
     def _place(self, append: Append, transaction: _Transaction) -> Appended | WrongExpectedRevision:
         head = self._head(append.stream, transaction.connection)
         ids = [event.id.bytes for event in append.events]
+        if append.is_new and any(id in transaction.places or id in transaction.verdicts for id in ids):
+            return WrongExpectedRevision(append.stream, append.expected, head.revision)
         if any(id in transaction.places for id in ids):
             return _repeated(append, head, [transaction.places.get(id) for id in ids])
         if head.revision != append.expected:
@@ -137,6 +147,19 @@ def _repeated(append: Append, head: _Head, places: Sequence[_Place | None]) -> A
     ]:
         return WrongExpectedRevision(append.stream, append.expected, head.revision)
     return Appended(tuple(place.position for place in stands), from_microseconds(stands[-1].recorded_at))
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[Sequence[object]]) -> None:
+    """As many as possible with each statement, in powers of two, so that few have to be prepared.
+
+    At each step of a statement the interpreter goes to another thread, and a busy one does not give it back at once.
+    """
+    at = 0
+    while left := len(rows) - at:
+        count = min(1 << (left.bit_length() - 1), _AT_ONCE)
+        values = ", ".join(["(?, ?, ?, ?, ?, ?, ?, ?)"] * count)
+        connection.execute(f"{_INSERT} {values}", [*chain(*rows[at : at + count])])
+        at += count
 
 
 def _new_stream(connection: sqlite3.Connection, name: str) -> int:

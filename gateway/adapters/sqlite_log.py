@@ -40,6 +40,15 @@ class SqliteLog:
             raise ValueError("an append needs at least one event")
         return await self._database.writer.submit(self._append, Append(stream, expected, tuple(events)))
 
+    async def append_new(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        """Write all the events, or none, of commands of which nothing is known; see :class:`~gateway.ports.AppendNew`.
+
+        Raises:
+            WrongExpectedRevision: the stream is elsewhere, or one of the ids is known: nothing was written.
+            StoreUnavailable: the disk does not let it.
+        """
+        return await self._database.writer.submit(self._append, Append(stream, expected, tuple(events), is_new=True))
+
     async def append_recorded(self, stream: str, expected: int, events: Sequence[RecordedEvent]) -> None:
         """Write events of another log as :meth:`append` does, but with the times that they have."""
         new = tuple(NewEvent(event.id, event.type, event.data, event.metadata) for event in events)

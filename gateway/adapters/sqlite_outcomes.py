@@ -1,5 +1,6 @@
 """The memory of what became of every command: the log for what was accepted, a table of its own for the rest."""
 
+import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -17,15 +18,23 @@ from gateway.messages import Outcome, RecordedEvent, Verdict
 PRUNED_AT_ONCE: Final = 500
 """How many outcomes are forgotten in one transaction, so that no append waits long behind them."""
 
-_Found = Mapping[UUID, bytes | Sequence[RecordedEvent]]
+Found = Mapping[UUID, bytes | Sequence[RecordedEvent]]
+"""By key: the record of a remembered outcome, or the events of the command."""
 
 
-def _find_together(connection: sqlite3.Connection, asked: Sequence[Sequence[UUID]]) -> list[_Found]:
+def _find_together(connection: sqlite3.Connection, asked: Sequence[Sequence[UUID]]) -> list[Found]:
     found = SqliteReader(connection).find([key for keys in asked for key in keys])
     return [{key: found[key] for key in keys if key in found} for keys in asked]
 
 
 _FIND: Final = Work(_find_together)
+
+
+def outcomes_in(found: Found) -> Mapping[UUID, Outcome]:
+    """The outcomes that were found."""
+    return {
+        key: decode_outcome(known) if isinstance(known, bytes) else outcome_of(known) for key, known in found.items()
+    }
 
 
 class SqliteOutcomes:
@@ -40,11 +49,15 @@ class SqliteOutcomes:
         Raises:
             StoreUnavailable: the disk does not let it read.
         """
-        found = await self._database.reader.submit(_FIND, keys)
-        return {
-            key: decode_outcome(known) if isinstance(known, bytes) else outcome_of(known)
-            for key, known in found.items()
-        }
+        return outcomes_in(await self.ask(keys))
+
+    def ask(self, keys: Sequence[UUID]) -> "asyncio.Future[Found]":
+        """What :func:`outcomes_in` makes outcomes of, for those who ask for something else meanwhile.
+
+        Raises:
+            StoreUnavailable: the database is closed. The future fails with it if the disk does not let it read.
+        """
+        return self._database.reader.submit(_FIND, keys)
 
     async def find_by_command_id(self, command_id: str, *, limit: int = 100) -> Sequence[Verdict]:
         """The verdicts on the commands that carry this id; see :meth:`SqliteReader.find_by_command_id`.

@@ -1,7 +1,8 @@
-"""The read cache: documents in memory, searchable with TinyDB, in one file that any ``TinyDB(path)`` opens.
+"""The read cache: documents as JSON in memory, in one file that any ``TinyDB(path)`` opens.
 
-TinyDB's own way of writing rewrites and re-reads everything for each document. So documents are put into the live
-tables directly, and encoded once each; a thread writes the file from those pieces, and replaces it atomically.
+TinyDB's own way of writing rewrites and re-reads everything for each document. So each document is encoded once, when
+it changes, and kept as that: as objects it would take three times as much memory, and the garbage collector would walk
+through all of them. A thread writes the file from those pieces, and replaces it atomically.
 """
 
 import asyncio
@@ -11,14 +12,11 @@ from datetime import datetime
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 from uuid import UUID
 
 import orjson
 import structlog
-from tinydb import TinyDB
-from tinydb.queries import QueryLike
-from tinydb.storages import Storage
 
 from gateway import __version__
 from gateway.adapters.heap import give_back, keep
@@ -34,8 +32,6 @@ CHECKPOINT: Final = "checkpoint"
 _RETRY: Final = 5.0
 _PIECE: Final = 1_000
 """Documents that are written at a time: of a hundred thousand, the whole text would take as much memory again."""
-
-Tables = dict[str, dict[int, Document]]
 
 
 class UnusableCacheError(Exception):
@@ -57,11 +53,9 @@ class ReadCache:
         self.dirty = asyncio.Event()
         self._position = 0
         self._mark: Mark | None = None
-        self._tables: Tables = {}
         self._ids: dict[str, dict[str, int]] = {}
         self._encoded: dict[str, dict[int, bytes]] = {}
         self._flushing = asyncio.Lock()
-        self._database = TinyDB(storage=lambda: _Live(self._tables))
 
     @property
     def position(self) -> int:
@@ -74,43 +68,47 @@ class ReadCache:
         return self._mark
 
     def get(self, table: str, key: str) -> Document | None:
-        """The document under this key: the cache's own, not to be changed."""
-        document_id = self._ids.get(table, {}).get(key)
-        return None if document_id is None else self._tables[table][document_id]
+        """The document under this key."""
+        encoded = self.encoded(table, key)
+        return None if encoded is None else orjson.loads(encoded)
 
     def encoded(self, table: str, key: str) -> bytes | None:
         """The same as JSON."""
         document_id = self._ids.get(table, {}).get(key)
         return None if document_id is None else self._encoded[table][document_id]
 
+    def keys(self, table: str) -> Iterable[str]:
+        """The key of every document of a table."""
+        return self._ids.get(table, {}).keys()
+
+    def rows(self, table: str) -> Iterable[bytes]:
+        """Every document of a table as JSON."""
+        return self._encoded.get(table, {}).values()
+
     def documents(self, table: str) -> Iterable[Document]:
-        """Every document of a table: the cache's own, not to be changed."""
-        return self._tables.get(table, {}).values()
+        """Every document of a table."""
+        return map(orjson.loads, self.rows(table))
 
     def tables(self) -> Mapping[str, Iterable[Document]]:
         """Every table with its documents."""
-        return {name: documents.values() for name, documents in self._tables.items() if documents}
-
-    def search(self, table: str, query: QueryLike) -> list[Document]:
-        """The documents that a TinyDB query finds, as copies."""
-        found = self._database.table(table, cache_size=0).search(query)
-        return [orjson.loads(orjson.dumps(document)) for document in found]
+        return {name: self.documents(name) for name, rows in self._encoded.items() if rows}
 
     def put(self, table: str, key: str, document: Document) -> None:
         """Put a document in the place of the older one."""
-        ids = self._ids.setdefault(table, {})
-        documents = self._tables.setdefault(table, {})
+        self.put_encoded(table, key, kept_json(document))
+
+    def put_encoded(self, table: str, key: str, encoded: bytes) -> None:
+        """The same with a document that is JSON already."""
+        ids, rows = self._ids.setdefault(table, {}), self._encoded.setdefault(table, {})
         document_id = ids.get(key)
         if document_id is None:
-            document_id = ids[key] = _free_id(key, documents)
-        documents[document_id] = document
-        self._encoded.setdefault(table, {})[document_id] = kept_json(document)
+            document_id = ids[key] = _free_id(key, rows)
+        rows[document_id] = encoded
 
     def remove(self, table: str, key: str) -> None:
         """Take a document out, if it is there."""
         document_id = self._ids.get(table, {}).pop(key, None)
         if document_id is not None:
-            del self._tables[table][document_id]
             del self._encoded[table][document_id]
 
     def advance(self, position: int, mark: Mark | None = None) -> None:
@@ -121,7 +119,6 @@ class ReadCache:
     def clear(self, log_id: str | None = None) -> None:
         """Start again with nothing, from now on of this log if one is named."""
         self.log_id = log_id or self.log_id
-        self._tables.clear()
         self._ids.clear()
         self._encoded.clear()
         self.advance(0)
@@ -185,7 +182,6 @@ class ReadCache:
             writing.result()
 
     def _take_over(self, table: str, document_id: int, document: Document) -> None:
-        self._tables.setdefault(table, {})[document_id] = document
         self._ids.setdefault(table, {})[str(document["id"])] = document_id
         self._encoded.setdefault(table, {})[document_id] = kept_json(document)
 
@@ -207,19 +203,6 @@ def _read_mark(document: Any) -> Mark | None:  # noqa: ANN401 - whatever the fil
         return None
     event_id, recorded_at = UUID(document["event_id"]), datetime.fromisoformat(document["recorded_at"])
     return Mark(document["stream"], document["revision"], document["position"], event_id, recorded_at)
-
-
-class _Live(Storage):
-    """TinyDB's view of the live tables; it only reads."""
-
-    def __init__(self, tables: Tables) -> None:
-        self._tables = tables
-
-    def read(self) -> dict[str, dict[str, Any]]:
-        return cast("dict[str, dict[str, Any]]", self._tables)
-
-    def write(self, data: object) -> None:  # noqa: ARG002 - TinyDB's interface
-        raise TypeError("the read cache is written by the projection alone")
 
 
 def _free_id(key: str, taken: Mapping[int, object]) -> int:

@@ -50,10 +50,10 @@ def execute(options: Namespace) -> Exit:
         authority = directory.authority()
         certificate = issue_for_broker(authority, options.hosts, key.public_key(), now, options.days)
         directory.record(certificate)
-        install(places.authority, pem(authority.certificate))
-        install(places.revoked, directory.revoked.read_bytes())
+        install(places.authority, pem(authority.certificate), is_public=True)
+        install(places.revoked, directory.revoked.read_bytes(), is_public=True)
         install(places.key, pem_of_key(key))
-        install(places.certificate, pem(certificate))
+        install(places.certificate, pem(certificate), is_public=True)
     note(f"written to {places.certificates}; valid until {certificate.not_valid_after_utc:%Y-%m-%d}")
     note("the broker uses it once it has read it: systemctl reload mosquitto")
     return Exit.OK

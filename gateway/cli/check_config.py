@@ -9,7 +9,7 @@ from gateway.cli.output import note, print_json, print_table
 
 if TYPE_CHECKING:
     from gateway.domain.catalogue import Catalogue
-    from gateway.settings import EventStoreSettings
+    from gateway.settings import EventStoreSettings, Settings
 
 SUMMARY: Final = "check the settings, telling every error at once"
 
@@ -24,7 +24,7 @@ def add_options(parser: ArgumentParser) -> None:
 
 
 def execute(options: Namespace) -> Exit:
-    """Load the settings and say what they are; no broker and no store is asked.
+    """Load the settings and say what they are; no broker, store or collector is asked.
 
     Raises:
         SettingsError: they cannot be used.
@@ -39,6 +39,8 @@ def execute(options: Namespace) -> Exit:
     load_projections(loaded.settings.readmodel)
     if loaded.settings.event_store.url:
         asyncio.run(_check_client(loaded.settings.event_store, catalogue))
+    if loaded.settings.tracing.endpoint:
+        asyncio.run(_check_tracing(loaded.settings))
     for warning in loaded.warnings:
         note(f"warning: {warning}")
     if not options.show:
@@ -60,4 +62,17 @@ async def _check_client(settings: "EventStoreSettings", catalogue: "Catalogue") 
     from gateway.storage import open_remote_log
 
     async with open_remote_log(settings, catalogue):
+        pass
+
+
+async def _check_tracing(settings: "Settings") -> None:
+    """Make what sends spans, as the daemon does; nothing is sent.
+
+    Raises:
+        SettingsError: OpenTelemetry is not installed, or a file cannot be read.
+    """
+    from gateway.adapters.clock import SystemClock
+    from gateway.tracing import open_tracing
+
+    async with open_tracing(settings.tracing, settings.gateway.id, SystemClock()):
         pass

@@ -7,8 +7,13 @@ from pathlib import Path
 from gateway.adapters.whole_file import replace_file
 
 
-def install(path: Path, content: bytes) -> None:
+def install(path: Path, content: bytes, *, is_public: bool = False) -> None:
     """Replace a file that mosquitto reads, in a directory that it can enter.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        is_public: whether it holds nothing that the broker does not tell everybody, so that the doctor may read it.
 
     Raises:
         OSError: it cannot be written.
@@ -18,7 +23,7 @@ def install(path: Path, content: bytes) -> None:
         # whatever the umask
         path.parent.chmod(0o755)
     # mosquitto warns of files that others can read or that are somebody else's, and will refuse them one day
-    replace_file(path, (content,), 0o640, _mosquitto() if os.geteuid() == 0 else None)
+    replace_file(path, (content,), 0o644 if is_public else 0o640, _mosquitto() if os.geteuid() == 0 else None)
 
 
 def _mosquitto() -> tuple[int, int] | None:

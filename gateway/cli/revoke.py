@@ -39,7 +39,7 @@ def execute(options: Namespace) -> Exit:
         note(f"revoked: {count} of {options.name}")
         # again, also where nothing is new: the last time it may not have come so far
         if directory.is_trusted_in(places.authority):
-            install(places.revoked, directory.revoked.read_bytes())
+            install(places.revoked, directory.revoked.read_bytes(), is_public=True)
             note("the broker refuses them once it has read the list: systemctl reload mosquitto")
         else:
             note(

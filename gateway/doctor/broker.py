@@ -1,5 +1,6 @@
-"""The broker: it lets the gateway in, keeps its session, and lets nobody pretend to be another."""
+"""The broker: it lets the gateway in, keeps what it has to, and lets nobody pretend to be another."""
 
+import os
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,15 +10,19 @@ from typing import Any, Final
 
 from gateway.adapters.mqtt_probe import Granted, Probe
 from gateway.broker import link_options
+from gateway.broker_acl import GATEWAY
 from gateway.broker_drops import DROPPED
-from gateway.doctor.certificates import judge_expiry
+from gateway.doctor.certificates import common_name, judge_expiry
 from gateway.doctor.findings import Finding, failed, fine, skipped, warning
+from gateway.doctor.forgery import foreign_command, try_all, try_as_nobody, what_only_the_gateway_says
+from gateway.doctor.keeping import PATIENCE, Absence, check_retained, own_topic
 from gateway.errors import LinkLost
 from gateway.settings import MqttSettings, Settings
+from gateway.topics import Topics
 
-PATIENCE: Final = 1.0
-_FORGED: Final = b'{"command_id": "doctor", "dry_run": true}'
-_ACL: Final = "tie the actor level to the user in the broker's ACL: pattern write <root>/cmd/%u/#"
+_OTHER_ID: Final = "no use_username_as_clientid on the gateway's listener"
+_UNLIMITED: Final = 65_535
+"""Receive Maximum of a broker that tells none."""
 
 
 def check_broker(settings: Settings) -> Iterator[Finding]:
@@ -38,22 +43,33 @@ def check_broker(settings: Settings) -> Iterator[Finding]:
         return
     if granted.refusal:
         probe.disconnect()
-        yield failed(f"the broker does not let {mqtt.username!r} in: {granted.refusal}", "correct user and password")
+        yield failed(f"the broker does not let {mqtt.username!r} in: {granted.refusal}", _login_remedy(mqtt))
         return
     if granted.session_present:
         probe.disconnect()
         yield failed(
             "the broker puts another client id in place of the gateway's, and the doctor took over its session",
-            "no use_username_as_clientid on the gateway's listener",
+            _OTHER_ID,
         )
         return
     yield fine("the broker lets the gateway in")
     yield from judge_grants(granted, mqtt)
+    other = probe.as_another()
     try:
-        yield from _check_session(probe, settings)
-        yield from _check_acl(probe, settings.root)
+        yield from _look_around(
+            probe, other, settings, keeps_retained=bool(granted.properties.get("RetainAvailable", 1))
+        )
     except (OSError, LinkLost) as error:
         yield failed(f"the broker left in the middle of it: {error}", "look at the broker's log")
+    finally:
+        other.forget()
+        probe.forget()
+
+
+def _login_remedy(mqtt: MqttSettings) -> str:
+    if mqtt.username and not mqtt.password.get_secret_value() and "CREDENTIALS_DIRECTORY" not in os.environ:
+        return "only the units are given the password: systemctl start edge-gateway-doctor, and look into its journal"
+    return "correct user and password"
 
 
 def _check_line(mqtt: MqttSettings) -> Iterator[Finding]:
@@ -90,57 +106,43 @@ def judge_grants(granted: Granted, mqtt: MqttSettings) -> Iterator[Finding]:
             f"the broker takes {largest} bytes at most, less than mqtt.max_payload",
             "raise max_packet_size, or lower mqtt.max_payload",
         )
+    at_once = told.get("ReceiveMaximum", _UNLIMITED)
+    sizes = "of any size" if largest is None else f"of {largest} bytes at most"
+    yield fine(f"the broker takes {at_once} unconfirmed messages at once, packets {sizes}; of queues it tells nothing")
 
 
-def _check_session(probe: Probe, settings: Settings) -> Iterator[Finding]:
-    probe.subscribe(settings.root + "/gateway/status")
-    probe.heard(settings.root + "/gateway/status", PATIENCE)
-    probe.disconnect()
-    again = probe.connect(session_expiry=0)
-    if again.session_present:
-        yield fine("the broker keeps a session while its client is away")
-    else:
-        yield failed(
-            "the broker forgets a session when its client is away: commands sent meanwhile are lost",
-            "set persistence true, and no limit on persistent clients",
-        )
+def _look_around(probe: Probe, other: Probe, settings: Settings, *, keeps_retained: bool) -> Iterator[Finding]:
+    """One probe is away while the other tries everything else: what is to expire takes its time."""
+    mqtt, root = settings.mqtt, settings.root
+    topic = own_topic(probe, root, (mqtt.username, common_name(mqtt.tls.cert_file), GATEWAY), mqtt.session_expiry)
+    status = _hear(probe, Topics(root).status)
+    absence = Absence(probe, topic)
+    if other.connect(session_expiry=0).session_present:
+        yield failed("the broker takes all clients of the gateway's user for one", _OTHER_ID)
+        return
+    if topic:
+        absence.publish(other)
+        if keeps_retained:
+            yield from check_retained(other, topic)
+    yield judge_drops(_hear(other, DROPPED))
+    yield from try_all(other, [foreign_command(root)], "the gateway's own user")
+    other.disconnect()
+    yield from try_as_nobody(probe.as_nobody(), [foreign_command(root), *what_only_the_gateway_says(root, status)])
+    yield from absence.end()
 
 
-def _check_acl(probe: Probe, root: str) -> Iterator[Finding]:
-    """Try to forge; the probe is connected, and leaves."""
-    probe.subscribe(DROPPED)
-    dropped = probe.heard(DROPPED, PATIENCE)
-    if dropped is None:
-        yield skipped(f"{DROPPED} does not come: no $SYS here, or the ACL keeps it from the gateway")
-    elif int(dropped):
-        yield warning(
-            f"the broker has dropped {int(dropped)} messages since its start",
+def _hear(probe: Probe, topic: str) -> bytes | None:
+    probe.subscribe(topic)
+    return probe.heard(topic, PATIENCE)
+
+
+def judge_drops(told: bytes | None) -> Finding:
+    """What the broker says it has dropped."""
+    if told is None:
+        return skipped(f"{DROPPED} does not come: no $SYS here, or the ACL keeps it from the gateway")
+    if int(told):
+        return warning(
+            f"the broker has dropped {int(told)} messages since its start",
             "raise max_queued_messages and max_queued_bytes; look for a flooding client",
         )
-    else:
-        yield fine("the broker has dropped no message since its start")
-    forged = f"{root}/cmd/doctor/doctor/doctor"
-    yield _forge(probe, forged, "the gateway's own user")
-    probe.disconnect()
-    nobody = probe.as_nobody()
-    try:
-        granted = nobody.connect(session_expiry=0, clean_start=True)
-        if granted.refusal:
-            yield fine("the broker lets nobody in without a user")
-        else:
-            yield _forge(nobody, forged, "a client without a user")
-    except (OSError, LinkLost):
-        yield fine("the broker lets nobody in without a user")
-    finally:
-        nobody.disconnect()
-
-
-def _forge(probe: Probe, topic: str, who: str) -> Finding:
-    try:
-        # a dry run of a command that does not exist: should it arrive, it is refused
-        code = probe.publish(topic, _FORGED)
-    except LinkLost:
-        return fine(f"{who} cannot publish commands: the broker hangs up")
-    if code.is_failure:
-        return fine(f"{who} cannot publish commands: {code}")
-    return failed(f"{who} can publish commands as any actor", _ACL)
+    return fine("the broker has dropped no message since its start")

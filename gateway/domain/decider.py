@@ -6,12 +6,14 @@ The decider pattern (Jérémie Chassaing): an initial state, ``decide(command, s
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Generic, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, JsonValue
+
+from gateway.records import dataclass
 
 S = TypeVar("S")
 

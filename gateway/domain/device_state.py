@@ -1,7 +1,7 @@
 """What is known of a device, as a fold of its events. It is also the document that the read cache keeps."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Literal, assert_never, cast
 
@@ -10,7 +10,7 @@ from pydantic import JsonValue
 from gateway.domain import device_events as events
 from gateway.domain.decider import Event
 from gateway.domain.device_events import Severity
-from gateway.records import replace
+from gateway.records import dataclass, replace
 
 ConfigurationStatus = Literal["none", "pending", "applied", "refused"]
 Lifecycle = Literal["unknown", "active", "suspended", "decommissioned"]

@@ -1,7 +1,8 @@
 """Where queries arrive: each is read, permitted, worked on beside the others, and always answered once.
 
-A query changes nothing, so its PUBACK goes out at once, and whoever gets no answer asks again. How many are worked on
-and wait is bounded; nothing that a query does may delay a command.
+A query changes nothing, so its PUBACK goes out before it is worked on, and whoever gets no answer asks again. How many
+are worked on and wait is bounded; nothing that a query does may delay a command. What is turned away at once is
+PUBACKed when the broker has the answer or the dead letter: so a flood waits at the broker, not in our memory.
 """
 
 import asyncio
@@ -21,11 +22,13 @@ from pydantic import ValidationError
 from gateway.access import Access
 from gateway.acks import error_body, reply_properties
 from gateway.codes import status_of
+from gateway.deadletter import MAX_TOPIC_KEPT, dead_letter
 from gateway.errors import (
     BadEnvelope,
     Deferral,
     Fault,
     Invalid,
+    LinkLost,
     NoSuchPosition,
     NotFound,
     NotPermitted,
@@ -34,14 +37,16 @@ from gateway.errors import (
     StoreUnavailable,
     TimedOut,
     TooFast,
+    TooLarge,
     UnreadableTopic,
 )
 from gateway.intake import invalid, read_json
-from gateway.messages import ErrorDetail, ReplyTo
+from gateway.messages import ErrorDetail, MessageProperties, ReplyTo
 from gateway.ports import Clock, Delivery, Publisher
 from gateway.queries.answers import Result
 from gateway.queries.parameters import Parameters
 from gateway.rate import RateLimit
+from gateway.tally import Tally
 from gateway.topics import QueryTopic, Topics
 
 log = structlog.get_logger()
@@ -55,6 +60,8 @@ MOST_OF_ONE: Final = 16
 
 RETRY_AFTER: Final = 1_000
 FAULT_RETRY: Final = 5_000
+
+_JSON: Final = MessageProperties(content_type="application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,7 @@ class QueryDesk:
         access: Access,
         rate: RateLimit,
         clock: Clock,
+        counters: "Counter[str]",
         max_payload: int,
     ) -> None:
         self._table = table
@@ -133,47 +141,63 @@ class QueryDesk:
         self._access = access
         self._rate = rate
         self._clock = clock
+        self._tally = Tally(counters, clock.monotonic)
         self._max_payload = max_payload
         self._free = asyncio.Semaphore(AT_ONCE)
         self._taken: Counter[str] = Counter()
 
     def accept(self, delivery: Delivery) -> None:
-        """Take a query. Total: whatever it holds, it is answered, unless its topic names nobody."""
-        delivery.acknowledge()
+        """Take a query. Total: whatever it holds, it is answered; if its topic names nobody, it is a dead letter."""
         try:
             topic = self._topics.parse_query(delivery.topic)
         except UnreadableTopic as error:
-            log.warning("query_unreadable", topic=delivery.topic[:256], reason=str(error))
+            buried = self._bury(delivery, "unreadable-topic", str(error))
+            buried.add_done_callback(partial(_settle, delivery))
             return
         reply, misdirected = self._reply_to(delivery, topic)
-        wait = self._rate.take(topic.actor, self._clock.monotonic())
-        if misdirected is not None:
-            self._answer(topic, reply, misdirected)
-        elif wait:
-            too_fast = TooFast(f"{topic.actor} asks too fast", retry_after_ms=ceil(wait * 1_000))
-            self._answer(topic, reply, too_fast)
-        elif self._taken.total() >= MOST or self._taken[topic.actor] >= MOST_OF_ONE:
-            self._answer(topic, reply, Overloaded("too many queries wait", retry_after_ms=RETRY_AFTER))
-        else:
-            self._taken[topic.actor] += 1
-            self._group.create_task(self._work(delivery, topic, reply), name=f"query {topic.query}")
+        refusal = self._turned_away(topic.actor) or misdirected
+        if refusal is not None:
+            self._answer(topic, reply, refusal).add_done_callback(partial(_settle, delivery))
+            return
+        delivery.acknowledge()
+        self._taken[topic.actor] += 1
+        self._group.create_task(self._work(delivery, topic, reply), name=f"query {topic.query}")
+
+    def _turned_away(self, actor: str) -> Refusal | None:
+        """Why an actor may not ask just now."""
+        wait = self._rate.take(actor, self._clock.monotonic())
+        if wait:
+            return TooFast(f"{actor} asks too fast", retry_after_ms=ceil(wait * 1_000))
+        if self._taken.total() >= MOST or self._taken[actor] >= MOST_OF_ONE:
+            return Overloaded("too many queries wait", retry_after_ms=RETRY_AFTER)
+        return None
 
     async def _work(self, delivery: Delivery, topic: QueryTopic, reply: ReplyTo) -> None:
+        found: Result | Refusal
         try:
             found = await self._find(delivery, topic)
         except Refusal as refusal:
-            self._answer(topic, reply, refusal)
+            found = refusal
+            if isinstance(refusal, BadEnvelope | TooLarge):
+                self._bury(delivery, refusal.type, refusal.message, topic.actor)
         except NoSuchPosition as error:
-            self._answer(topic, reply, Invalid(str(error), field="after"))
+            found = Invalid(str(error), field="after")
         except StoreUnavailable as error:
-            self._answer(topic, reply, Overloaded(str(error), retry_after_ms=RETRY_AFTER))
-        except Exception:
+            found = Overloaded(str(error), retry_after_ms=RETRY_AFTER)
+        except Exception as error:
             log.exception("query_fault", query=topic.query, actor=topic.actor)
-            self._answer(topic, reply, Fault("a fault in the gateway", retry_after_ms=FAULT_RETRY))
-        else:
-            self._answer(topic, reply, found)
-        finally:
-            self._taken -= Counter((topic.actor,))
+            self._bury(delivery, "gateway-fault", repr(error), topic.actor)
+            found = Fault("a fault in the gateway", retry_after_ms=FAULT_RETRY)
+        # until the broker has it, an answer takes memory, and so the place of another
+        self._answer(topic, reply, found).add_done_callback(partial(self._leave, topic.actor))
+
+    def _leave(self, actor: str, _answered: "asyncio.Future[None]") -> None:
+        self._taken -= Counter((actor,))
+
+    def _bury(self, delivery: Delivery, reason: str, message: str, actor: str = "") -> "asyncio.Future[None]":
+        self._tally.buried(actor, reason, topic=delivery.topic[:MAX_TOPIC_KEPT], message=message)
+        letter = dead_letter(delivery, reason, message, self._clock.now())
+        return self._publisher.publish(self._topics.deadletter, letter, properties=_JSON)
 
     async def _find(self, delivery: Delivery, topic: QueryTopic) -> Result:
         known = self._table.get(topic.query)
@@ -194,7 +218,7 @@ class QueryDesk:
 
     def _read(self, model: type[Parameters], payload: bytes, query: str) -> Parameters:
         if len(payload) > self._max_payload:
-            raise BadEnvelope(f"the payload has {len(payload)} bytes, the limit is {self._max_payload}")
+            raise TooLarge(f"the payload has over {self._max_payload} bytes")
         body = orjson.dumps(read_json(payload))
         try:
             return model.model_validate_json(body)
@@ -214,7 +238,9 @@ class QueryDesk:
         )
         return ReplyTo(default, properties.correlation_data), refusal
 
-    def _answer(self, topic: QueryTopic, reply: ReplyTo, found: Result | Refusal) -> None:
+    def _answer(self, topic: QueryTopic, reply: ReplyTo, found: Result | Refusal) -> "asyncio.Future[None]":
+        refusal = found if isinstance(found, Refusal) else None
+        self._tally.asked(topic, refusal, is_known=topic.query in self._table)
         body: dict[str, Any] = {
             "query": topic.query,
             "actor": topic.actor,
@@ -235,6 +261,13 @@ class QueryDesk:
         payload = orjson.dumps({**body, "status": status_of(code), "code": code}, option=orjson.OPT_UTC_Z)
         published = self._publisher.publish(reply.topic, payload, properties=reply_properties(reply, code))
         published.add_done_callback(partial(_look, topic.query))
+        return published
+
+
+def _settle(delivery: Delivery, published: "asyncio.Future[None]") -> None:
+    """What is said of it is with the broker, or refused for good; otherwise it comes again."""
+    if not published.cancelled() and not isinstance(published.exception(), LinkLost):
+        delivery.acknowledge()
 
 
 def _look(query: str, published: "asyncio.Future[None]") -> None:

@@ -101,10 +101,11 @@ class DocumentQueries:
         path = query.sort.removeprefix("-")
         descending, after = path != query.sort, _read_cursor(query.cursor)
         found: list[tuple[Key, Document]] = []
-        # all of one moment: documents are replaced when they change, never altered
-        documents = [document for table in tables for document in self.cache.documents(table)]
+        # all of one moment
+        rows = [row for table in tables for row in self.cache.rows(table)]
         async with self.turns.turn() as turn:
-            for document in documents:
+            for row in rows:
+                document = orjson.loads(row)
                 key = sort_key(document, path)
                 beyond = after is None or (key < after if descending else key > after)
                 if beyond and allowed(device_of(document)) and matches(document):

@@ -5,6 +5,7 @@ seen the attack has seen that, and not what came before.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -197,19 +198,36 @@ async def test_a_shared_subscription_takes_no_command_from_the_gateway(site: Pro
 
 
 @VERSIONS
+@pytest.mark.parametrize(
+    ("victim", "topic"),
+    [
+        ("_gateway", "cmd/alice/{pump}/register"),
+        ("_gateway", "query/alice/list"),
+        ("alice", "ack/alice/{pump}"),
+        ("alice", "state/{pump}"),
+        ("alice", "gateway/status"),
+    ],
+)
 async def test_a_will_is_published_in_nobody_elses_name(
-    site: ProductionSite, pump: str, version: ProtocolVersion
+    site: ProductionSite, pump: str, version: ProtocolVersion, victim: str, topic: str
 ) -> None:
     token, own = uuid4().hex, uuid4().hex
-    async with site.person("_gateway") as gateway, site.person("alice") as alice:
+    async with (
+        site.person("_gateway") as gateway,
+        site.person(victim) as watcher,
+        site.device(pump) as device,
+    ):
         await gateway.watch("cmd/#")
-        for topic, payload in ((f"cmd/alice/{pump}/register", token), ("cmd/mallet/mallet/disconnect", own)):
-            will = Will(f"{ROOT}/{topic}", f'{{"command_id": "{payload}"}}', qos=1)
+        await watcher.watch("#")
+        for place, payload in ((topic.format(pump=pump), token), ("cmd/mallet/mallet/disconnect", own)):
+            # retained, it would go on speaking for the gateway
+            will = Will(f"{ROOT}/{place}", f'{{"command_id": "{payload}"}}', qos=1, retain=payload == token)
             # its client id is its name, so the second connection ends the first
             async with site.device("mallet", version, will=will), site.device("mallet", version):
                 pass
+        # after the first will was dropped, the second came: whatever is seen from now on is seen after both
         await gateway.first(_holding(own))
-        assert await _does_not_see(gateway, token, alice, f"cmd/alice/{pump}/connect")
+        assert await _does_not_see(watcher, token, device, f"cmd/{pump}/{pump}/-")
 
 
 @VERSIONS
@@ -335,10 +353,50 @@ def test_the_broker_complains_of_nothing_in_its_files_but_of_what_is_the_same_fo
 
 
 def test_the_doctor_finds_nothing_wrong_with_the_broker(site: ProductionSite) -> None:
-    found = site.gateway.run("doctor").stdout.splitlines()
-    about = [line for line in found if " broker: " in line]
+    files = ("--mosquitto", str(site.mosquitto), "--ca", str(site.authority))
+    found = site.gateway.run("doctor", *files).stdout.splitlines()
+    about = [line for line in found if " broker: " in line or " broker's files: " in line]
     assert [line for line in about if not line.startswith("ok ")] == []
     assert any("cannot publish commands" in line for line in about)
+    assert any("keeps 150 messages for a client that is away" in line for line in about)
+    assert any("packets of 4194304 bytes at most" in line for line in about)
+    assert any("crl.pem is valid until" in line for line in about)
+    # what the broker tells everybody is for the doctor to read, too, though he is not root
+    public = [path for path in (site.mosquitto / "certs").iterdir() if path.stat().st_mode & 0o004]
+    assert sorted(path.name for path in public) == ["ca.crt", "crl.pem", "server.crt"]
+
+
+def as_device(site: ProductionSite, directory: str) -> dict[str, str]:
+    """What the doctor finds with the certificate of a device, each finding with its level."""
+    where = ("--devices-host", "127.0.0.1", "--devices-port", str(site.devices_port))
+    ran = site.gateway.run("doctor", "--json", "--device", str(site.top / directory), *where)
+    found = [json.loads(line) for line in ran.stdout.splitlines()]
+    return {one["detail"]: one["level"] for one in found if one["check"] == "device"}
+
+
+def test_the_doctor_finds_out_what_a_device_can_forge(own_site: ProductionSite) -> None:
+    own_site.enrol("doctor")
+    found = as_device(own_site, "doctor")
+    assert found == {
+        "the broker lets a device in": "ok",
+        "a device cannot publish commands as any actor: Not authorized": "ok",
+        "a device cannot publish acknowledgements: Not authorized": "ok",
+        "a device cannot publish states of devices: Not authorized": "ok",
+        "a device cannot publish the gateway's status: Not authorized": "ok",
+        "the broker lets nobody in without a user": "ok",
+    }
+    rules = own_site.mosquitto / "edge-gateway.acl"
+    rules.write_text(f"{rules.read_text()}pattern write {ROOT}/state/#\n")
+    own_site.broker.reload()
+    found = as_device(own_site, "doctor")
+    assert [detail for detail, level in found.items() if level == "failed"] == [
+        "a device can publish states of devices"
+    ]
+
+
+def test_the_doctor_takes_no_other_devices_place(own_site: ProductionSite) -> None:
+    [(found, level)] = as_device(own_site, "mallet").items()
+    assert (level, "has no certificate of a device named doctor" in found) == ("failed", True)
 
 
 async def test_a_message_beyond_the_limit_ends_its_senders_connection_and_no_other(

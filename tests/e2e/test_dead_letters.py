@@ -17,6 +17,23 @@ async def test_a_topic_that_names_no_device_is_buried(tech: Technician, online: 
     assert letter["payload"] == '{"properties": {"rpm": 1}}'
 
 
+async def test_a_query_that_names_nobody_is_buried_too(tech: Technician) -> None:
+    await tech.watch(TOPIC)
+    nonsense = f"query/{uuid4()}/no query"
+    await tech.publish(nonsense, {"device": "pump-7"})
+    letter = (await tech.first(lambda message: message.body.get("topic") == f"{ROOT}/{nonsense}")).body
+    assert (letter["reason"], letter["payload"]) == ("unreadable-topic", '{"device": "pump-7"}')
+
+
+async def test_a_query_that_is_not_json_is_buried_beside_its_refusal(tech: Technician) -> None:
+    await tech.watch(TOPIC)
+    await tech.watch("answer/alice/outcome")
+    await tech.publish("query/alice/outcome", b"{")
+    letter = (await tech.first(lambda message: message.body.get("topic") == f"{ROOT}/query/alice/outcome")).body
+    assert (letter["reason"], letter["payload"]) == ("not-json", "{")
+    assert (await tech.until("answer/alice/outcome"))["code"] == 400
+
+
 async def test_what_is_not_json_is_buried_beside_its_refusal(tech: Technician, online: str) -> None:
     await tech.watch(TOPIC)
     command_id = str(uuid4())

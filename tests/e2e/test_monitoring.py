@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.asking import ask
 from tests.support.site import Site, site
 from tests.support.technician import PATIENCE
 
@@ -65,6 +66,16 @@ async def test_every_command_is_counted_and_timed_in_each_step(monitored: tuple[
     after = [sample(path, name) for name in names]
     assert [late - early for early, late in zip(before, after, strict=True)] == [2, 2, 2, 1, 2]
     assert sample(path, 'refusals_total{code="422",type="invalid-field"}') == 1
+
+
+async def test_every_query_is_counted_by_its_code(monitored: tuple[Site, Path]) -> None:
+    one, path = monitored
+    names = ['queries_total{code="200",query="list"}', 'queries_total{code="403",query="summary"}']
+    async with one.technician() as tech:
+        assert (await ask(tech, "alice", "list"))["code"] == 200
+        assert (await ask(tech, "mallory", "summary"))["code"] == 403
+        assert (await ask(tech, "mallory", "made-up"))["code"] == 404
+    assert [sample(path, name) for name in (*names, 'queries_total{code="404",query="unknown"}')] == [1, 1, 1]
 
 
 async def test_a_gateway_without_its_broker_is_alive_and_not_ready(monitored: tuple[Site, Path]) -> None:

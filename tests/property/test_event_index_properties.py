@@ -127,7 +127,7 @@ async def run(path: Path, history: Sequence[Step]) -> None:
         await world.check_database()
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(history=st.lists(steps, max_size=20))
 def test_the_index_never_lacks_or_invents_an_event_of_a_stream_that_it_covers(history: list[Step]) -> None:
     with TemporaryDirectory() as directory:

@@ -112,7 +112,7 @@ def _check(hostilities: Iterable[tuple[Moment, bytes]]) -> None:
     assert [line for line in lines if line["event"] == "library_message"] == []
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.tuples(MOMENTS, BYTES), min_size=1, max_size=8))
 def test_no_bytes_of_a_broker_end_the_link(hostilities: list[tuple[Moment, bytes]]) -> None:
     _check(hostilities)

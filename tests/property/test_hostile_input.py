@@ -85,7 +85,7 @@ def test_nothing_is_kept_of_what_was_refused() -> None:
     assert [kept for kept in gc.get_objects() if isinstance(kept, Request) and kept.refusal is not None] == []
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(st.lists(DELIVERIES, min_size=1, max_size=4))
 def test_whatever_comes_is_answered_once_and_harms_nobody(deliveries: list[FakeDelivery]) -> None:
     take(*deliveries)

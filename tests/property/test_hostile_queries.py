@@ -48,7 +48,7 @@ NAMES = st.sampled_from([*QUERIES, *QUERIES, "drop"])
 ASKERS = st.sampled_from(["alice", "pump", "gw1", "nobody"])
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(ASKERS, NAMES, PARAMETERS)
 def test_whatever_is_asked_is_answered_once_and_is_no_fault(asker: str, name: str, parameters: dict[str, Any]) -> None:
     code_of_answer(asker, name, orjson.dumps(parameters))

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.adapters.tinydb_cache import ReadCache, open_cache
@@ -29,7 +29,6 @@ def contents(cache: ReadCache) -> dict[str, dict[str, Document]]:
     return {table: {str(row["id"]): row for row in rows} for table, rows in cache.tables().items()}
 
 
-@settings(deadline=None)
 @given(HISTORIES, st.lists(st.tuples(st.integers(1, 9), AFTERWARDS), min_size=1), st.integers(1, 4))
 def test_batches_restarts_and_memory_make_no_difference(
     happened: list[tuple[str, int]], cuts: list[tuple[int, str]], capacity: int

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.codec import EventCodec, StateCodec
@@ -72,7 +72,6 @@ def _queries(happened: list[Event]) -> tuple[HistoryQueries, list[Any]]:
     return HistoryQueries(store, CATALOGUE, CODEC), documents
 
 
-@settings(deadline=None)
 @given(HAPPENED, st.integers(1, 5), st.data())
 def test_the_state_at_every_revision_and_time_is_the_fold_of_what_came_before(
     happened: list[Event], every: int, data: st.DataObject
@@ -91,7 +90,6 @@ def test_the_state_at_every_revision_and_time_is_the_fold_of_what_came_before(
         asyncio.run(ask())
 
 
-@settings(deadline=None)
 @given(HAPPENED, st.data())
 def test_the_difference_applied_to_the_one_state_gives_the_other(happened: list[Event], data: st.DataObject) -> None:
     events = [DeviceRegistered(at=NOW, model="T"), *happened]

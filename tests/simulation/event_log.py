@@ -132,6 +132,16 @@ class EmbeddedLog(Access):
     def call(self, effect: Callable[[], R], *, writes: bool = False) -> "asyncio.Future[R]":
         return self._database.write(effect) if writes else self._database.read(effect)
 
+    async def append_new(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        by = f"gateway {self._process.number}"
+
+        def effect() -> Appended:
+            if any(event.id in self.log.by_id or event.id in self._database.disk.outcomes for event in events):
+                raise WrongExpectedRevision(stream, expected, len(self.log.streams[stream]) - 1)
+            return self.log.append(stream, expected, events, by)
+
+        return await self.call(effect, writes=True)
+
 
 class RemoteLog(Access):
     """On a server, over a network: what was sent may arrive late, and answers may never."""

@@ -210,7 +210,9 @@ class Gateway:
             aggregates,
             partial(CODEC.encode, gateway="gw1"),
             world,
-            self.feed.begin,
+            # a planted store has nothing but what it was planted for
+            store.append_new if isinstance(store, EmbeddedLog) else None,
+            before_append=self.feed.begin,
             late_until=0.0 if limits.embedded else world.monotonic() + LATEST,
         )
         parts = PipelineParts(

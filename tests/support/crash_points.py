@@ -55,7 +55,7 @@ COMMAND_PATH: Final[dict[str, Point]] = {
     "received": Point(Pipeline, "accept"),
     "parsed": Point(Intake, "read_command", after=True),
     "laned": Point(Lanes, "submit", after=True),
-    "known": Point(SqliteOutcomes, "find", after=True),
+    "known": Point(Handler, "_known", after=True),
     "before append": Point(Handler, "_append"),
     "after append": Point(Handler, "_append", after=True),
     "before outcome": Point(SqliteOutcomes, "remember"),

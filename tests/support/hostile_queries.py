@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -40,6 +41,7 @@ from tests.support.recording_publisher import RecordingPublisher
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CATALOGUE = Catalogue((*DECIDERS, GATEWAY))
 CODEC = EventCodec(CATALOGUE)
+TOPICS = Topics(ROOT)
 
 
 def _store() -> MemoryStore:
@@ -89,10 +91,11 @@ async def _desk(broker: RecordingPublisher, directory: str) -> AsyncIterator[Que
             ReadSide(lambda: cache.position, lambda: False, _at_once),
             broker,
             group,
-            topics=Topics(ROOT),
+            topics=TOPICS,
             access=Access([OperatorRule(("alice",))]),
             rate=RateLimit(0, 1),
             clock=FixedClock(NOW),
+            counters=Counter(),
             max_payload=65_536,
         )
 
@@ -112,9 +115,10 @@ def code_of_answer(asker: str, name: str, payload: bytes) -> int:
     with capture_logs() as lines:
         broker = asyncio.run(_ask(asker, name, payload))
     assert [line for line in lines if line["log_level"] == "error"] == []
-    [answer] = broker.published
+    [answer] = [one for one in broker.published if one.topic != TOPICS.deadletter]
     body = orjson.loads(answer.payload)
     assert answer.topic == f"{ROOT}/answer/{asker}/{name}"
     assert ("result" in body) == (body["code"] == 200)
-    assert body["code"] in {200, 400, 403, 404, 408, 422}
+    assert body["code"] in {200, 400, 403, 404, 408, 413, 422}
+    assert len(broker.payloads(TOPICS.deadletter)) == (body["code"] in {400, 413})
     return int(body["code"])

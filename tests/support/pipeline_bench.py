@@ -14,6 +14,7 @@ from gateway.domain import DECIDERS
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import StoreUnavailable, TimedOut
 from gateway.intake import Intake
+from gateway.latency import Trace, untraced
 from gateway.messages import NO_PROPERTIES, Answer, MessageProperties, Outcome, Request
 from gateway.parking import Parking, ParkingLimits
 from gateway.pipeline import Pipeline, PipelineParts
@@ -91,6 +92,7 @@ class Bench:
         self.broker = Broker()
         self.clock = FixedClock(NOW)
         self.counters: Counter[str] = Counter()
+        self.trace: Trace = untraced
         self.pipeline: Pipeline
 
     @asynccontextmanager
@@ -113,6 +115,7 @@ class Bench:
             deadletter_topic=topics.deadletter,
             patience=self.patience,
             batch=10,
+            trace=self.trace,
         )
         async with asyncio.TaskGroup() as group:
             self.pipeline = Pipeline(parts, group, self.counters)

@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 UNIT: Final = "edge-gateway"
+DOCTOR: Final = "edge-gateway-doctor"
 PACKAGE: Final = "/srv/edge-gateway_test.deb"
 GUIDE: Final = REPOSITORY / "docs/install.md"
 CONNECTED: Final = "broker connected; event store there"
@@ -181,6 +182,21 @@ def test_the_sandbox_holds(machine: Machine) -> None:
     assert all("noexec" in options for options in places.values())
 
 
+def test_the_doctor_waits_to_be_asked_and_then_sees_disk_clock_and_process(machine: Machine) -> None:
+    wait_connected(machine)
+    assert machine.show(f"{DOCTOR}.timer", "UnitFileState") == "disabled"
+    # the broker of this machine has no rules: something is wrong
+    machine.run("systemctl", "start", DOCTOR, check=False)
+    assert machine.show(DOCTOR, "Result") == "exit-code"
+    machine.wait("the last finding", lambda: "broker's files" in machine.journal(DOCTOR))
+    told = machine.journal(DOCTOR)
+    assert "failed  broker: a client without a user can publish commands as any actor" in told
+    assert "a durable write takes" in told
+    assert "ok      sandbox: the gateway" in told
+    # whatever the clock is like, the sandbox does not hide it
+    assert "the kernel does not tell" not in told
+
+
 def test_an_upgrade_keeps_settings_password_and_log_and_starts_the_new_one(own_machine: Machine) -> None:
     machine = own_machine
     wait_connected(machine)
@@ -227,9 +243,28 @@ def test_the_commands_of_the_guide_do_what_it_says(package: Path, tmp_path: Path
         assert '"status":"accepted"' in follow("A device").replace(" ", "")
         assert CONNECTED in follow("How it goes")
         assert "192.0.2.53/32" in machine.show(UNIT, "IPAddressAllow").split()
+        follow("Is all well?")
+        machine.wait("the doctor's findings", lambda: "broker's files" in machine.journal(DOCTOR))
+        findings = machine.journal(DOCTOR).splitlines()
+        # that of the machine itself, its clock and its disk, is not the guide's
+        about = [
+            line for line in findings if re.match(r"\w+ +(broker|broker's files|daemon|sandbox|event store): ", line)
+        ]
+        assert [line for line in about if not line.startswith(("ok ", "skipped "))] == []
+        for fine in (
+            "the broker lets the gateway in",
+            "keeps 150 messages for a client that is away",
+            "the broker lets nobody in without a user",
+            "has no privileges and can gain none",
+            "can be opened for writing",
+            "crl.pem is valid until",
+        ):
+            assert any(line.startswith("ok ") and fine in line for line in about), f"{fine}\n{findings}"
+        assert machine.show(f"{DOCTOR}.timer", "ActiveState") == "active"
         follow("Upgrade")
         follow("Backup and restore")
         wait_connected(machine)
         follow("Removal")
         assert machine.show(UNIT, "LoadState") == "not-found"
+        assert machine.show(f"{DOCTOR}.timer", "ActiveState") == "inactive"
     assert not any(scripts.values()), "every command of the guide is tried"

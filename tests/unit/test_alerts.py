@@ -63,7 +63,7 @@ def test_every_alert_says_how_bad_it_is_and_what_to_look_at(rule: dict[str, Any]
 
 def test_no_metric_has_a_label_that_a_sender_could_fill() -> None:
     labels = {label for samples in exported().values() for sample in samples for label in sample}
-    assert labels == {"gateway", "version", "status", "code", "type", "le", "step"}
+    assert labels == {"gateway", "version", "status", "code", "type", "query", "reason", "le", "step"}
 
 
 def test_every_metric_of_the_gateway_is_described_in_the_documentation() -> None:

@@ -1,3 +1,4 @@
+import errno
 import os
 import socket
 import time
@@ -7,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.packettypes import PacketTypes
-from paho.mqtt.reasoncodes import ReasonCode
 
 from gateway import doctor
-from gateway.adapters.mqtt_probe import Granted
 from gateway.adapters.state_dir import claim_state_dir
-from gateway.doctor import broker, certificates, machine, state, store
+from gateway.doctor import broker, certificates, machine, sandbox, state, store
 from gateway.doctor.findings import Finding, Level
-from gateway.settings import EventStoreSettings, GatewaySettings, MqttSettings, Settings, TlsSettings
+from gateway.settings import EventStoreSettings, GatewaySettings, MqttSettings, Settings, TlsSettings, TracingSettings
 from tests.support.certificates import make_certificate
 from tests.support.gateway_state import GatewayState
 
@@ -163,6 +161,8 @@ def test_certificates_that_end_and_keys_that_everybody_reads_are_told(tmp_path: 
         return levels(certificates.check_certificates(Settings(mqtt=MqttSettings(tls=tls))))
 
     assert found(good.public, good.public, good.key) == ["ok", "ok"]
+    traced = Settings(tracing=TracingSettings(ca_file=str(ended.public)))
+    assert levels(certificates.check_certificates(traced)) == ["failed"]
     assert found(good.public, ended.public, ended.key) == ["ok", "failed", "failed"]
     assert found(tmp_path / "none", good.key, tmp_path / "none") == ["failed", "failed", "failed"]
 
@@ -174,7 +174,7 @@ def test_a_certificate_that_ends_soon_is_told_before_it_does() -> None:
 
 
 def test_a_database_that_cannot_be_read_is_told(settings: Settings, pump: GatewayState) -> None:
-    assert levels(store.check_event_store(settings)) == ["ok"]
+    assert levels(store.check_event_store(settings)) == ["ok", "ok"]
     (pump.directory / "gateway.db").write_bytes(b"no database" * 1_000)
     assert levels(store.check_event_store(settings)) == ["failed"]
     (pump.directory / "gateway.db").unlink()
@@ -186,58 +186,62 @@ def test_a_store_elsewhere_that_does_not_answer_is_told(settings: Settings) -> N
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     away = EventStoreSettings(url=f"esdb://127.0.0.1:{port}?Tls=false", deadline=0.5)
-    assert levels(store.check_event_store(settings.model_copy(update={"event_store": away}))) == ["ok", "failed"]
+    assert levels(store.check_event_store(settings.model_copy(update={"event_store": away}))) == ["ok", "ok", "failed"]
 
 
-def grants(**properties: Any) -> list[str]:
-    return levels(broker.judge_grants(Granted("", False, properties, {}), MqttSettings()))  # noqa: FBT003 - of a record
+def test_a_database_that_this_user_may_not_write_is_told(
+    settings: Settings, pump: GatewayState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = (pump.directory / "gateway.db").read_bytes()
+    assert levels(store.check_event_store(settings)) == ["ok", "ok"]
+    assert (pump.directory / "gateway.db").read_bytes() == before
+    opened = Path.open
+
+    def refuse(path: Path, mode: str = "r", *rest: Any, **named: Any) -> Any:
+        if mode == "r+b":
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+        return opened(path, mode, *rest, **named)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert levels(store.check_event_store(settings)) == ["ok", "failed"]
 
 
-def test_a_broker_that_grants_less_than_is_needed_is_told() -> None:
-    assert grants() == grants(MaximumQoS=1, RetainAvailable=1, SessionExpiryInterval=604_800) == []
-    assert grants(MaximumQoS=0) == grants(RetainAvailable=0) == ["failed"]
-    assert grants(SessionExpiryInterval=60) == grants(MaximumPacketSize=1_000) == ["warning"]
-
-
-class ForgetfulBroker:
-    """Stands where the probe does; knows nobody when he comes back."""
-
-    def __init__(self, code: str = "Success", dropped: bytes | None = None) -> None:
-        self.code = ReasonCode(PacketTypes.PUBACK, code)
-        self.dropped = dropped
-
-    def connect(self, *, session_expiry: int, clean_start: bool = False) -> Granted:
-        assert session_expiry == 0
-        return Granted("" if not clean_start else "not authorised", False, {}, {})  # noqa: FBT003 - of a record
-
-    def publish(self, _topic: str, _payload: bytes) -> ReasonCode:
-        return self.code
-
-    def heard(self, _topic: str, _patience: float) -> bytes | None:
-        return self.dropped
-
-    def subscribe(self, _topic: str) -> None: ...
-
-    def disconnect(self) -> None: ...
-
-    def as_nobody(self) -> "ForgetfulBroker":
-        return self
-
-
-def test_a_broker_that_forgets_sessions_is_told(settings: Settings) -> None:
-    assert levels(broker._check_session(ForgetfulBroker(), settings)) == ["failed"]  # type: ignore[arg-type]
+CONFINED = "Name:\tedge-gateway\nUid:\t997\t997\t997\t997\nCapBnd:\t0\nCapEff:\t0\nNoNewPrivs:\t1\nSeccomp:\t2\n"
 
 
 @pytest.mark.parametrize(
-    ("code", "dropped", "expected"),
+    ("line", "instead", "told"),
     [
-        ("Success", None, ["skipped", "failed", "ok"]),
-        ("No matching subscribers", b"0", ["ok", "failed", "ok"]),
-        ("Not authorized", b"12", ["warning", "ok", "ok"]),
+        ("Uid:\t997\t997", "Uid:\t0\t0", "it runs as root"),
+        ("CapBnd:\t0", "CapBnd:\t1ffffffffff", "it could gain capabilities (CapBnd 1ffffffffff)"),
+        ("CapEff:\t0", "CapEff:\t80", "it has capabilities (CapEff 80)"),
+        ("NoNewPrivs:\t1", "NoNewPrivs:\t0", "it could gain privileges (NoNewPrivs 0)"),
+        ("Seccomp:\t2", "Seccomp:\t0", "no system call is kept from it (Seccomp 0)"),
+        ("Seccomp:\t2\n", "", "no system call is kept from it (Seccomp absent)"),
     ],
 )
-def test_forgeries_and_dropped_messages_are_told(code: str, dropped: bytes | None, expected: list[str]) -> None:
-    assert levels(broker._check_acl(ForgetfulBroker(code, dropped), "edge/gw1")) == expected  # type: ignore[arg-type]
+def test_what_is_missing_of_the_sandbox_is_told(line: str, instead: str, told: str) -> None:
+    assert sandbox.what_is_loose(CONFINED) == []
+    assert sandbox.what_is_loose(CONFINED.replace(line, instead)) == [told]
+
+
+def test_the_sandbox_of_the_running_gateway_is_looked_at(
+    settings: Settings, pump: GatewayState, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "PROCESSES", tmp_path)
+    assert levels(sandbox.check_sandbox(settings)) == ["skipped"]
+    status = tmp_path / str(os.getpid()) / "status"
+    with claim_state_dir(pump.directory):
+        assert levels(sandbox.check_sandbox(settings)) == ["skipped"]
+        status.parent.mkdir()
+        status.write_text(CONFINED)
+        assert levels(sandbox.check_sandbox(settings)) == ["ok"]
+        status.write_text(CONFINED.replace("NoNewPrivs:\t1", "NoNewPrivs:\t0"))
+        assert levels(sandbox.check_sandbox(settings)) == ["warning"]
+
+
+def test_the_kernel_tells_of_a_process_what_the_sandbox_is_about() -> None:
+    assert "absent" not in " ".join(sandbox.what_is_loose(Path("/proc/self/status").read_text()))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import orjson
 import pytest
@@ -17,8 +18,11 @@ from gateway.domain.device import DEVICE
 from gateway.domain.device_events import DeviceConnected, DeviceRegistered
 from gateway.errors import LinkLost, PublishRefused
 from gateway.feed import WINDOW, Feed, cloud_event
+from gateway.heartbeats import Heartbeats
 from gateway.ids import event_id
 from gateway.messages import NewEvent
+from gateway.projector import Projector
+from gateway.pulses import STEP, Outside, of_feed
 from gateway.topics import Topics
 from tests.support.memory_store import MemoryStore
 from tests.support.recording_publisher import RecordingPublisher, fail
@@ -147,6 +151,7 @@ async def test_no_event_is_published_before_the_read_cache_shows_it(bench: Bench
     async with bench.running():
         await settled()
         assert not bench.publisher.published
+        assert bench.feed.wanted == 1
         bench.projected_up_to = 1
         await settled()
         assert bench.positions() == [1]
@@ -195,7 +200,7 @@ async def test_after_a_lost_connection_it_goes_on_behind_the_last_confirmed_even
         bench.feed.connected()
         await settled()
     assert bench.positions() == [2, 3]
-    assert bench.feed.position == 3
+    assert (bench.feed.position, bench.feed.attempts) == (3, 2)
 
 
 async def test_a_link_that_is_down_without_having_said_so_does_not_keep_the_loop_busy(bench: Bench) -> None:
@@ -259,3 +264,29 @@ async def test_a_cursor_beyond_the_end_of_a_restored_log_goes_on_from_its_end(be
         while bench.cursors.saved[CURSOR] == 1_000:
             await asyncio.sleep(0)
     assert bench.cursors.saved[CURSOR] == await bench.store.head()
+
+
+async def test_a_feed_that_waits_for_a_confirmation_that_got_lost_is_stuck_and_one_before_a_silent_broker_is_not(
+    bench: Bench,
+) -> None:
+    bench.publisher.confirms = False
+    await bench.happen(REGISTERED, CONNECTED)
+    now = [0.0]
+    link = SimpleNamespace(is_up=True, attempts=1)
+    outside = Outside(bench.store, "device-p", lambda: bench.publisher.publish("health", b"{}"))
+    pulse = of_feed(bench.feed, cast("Projector", SimpleNamespace(position=2)), link, outside)
+    hearts = Heartbeats({}, {"feed": pulse}, lambda: now[0], patience=0.01)
+    async with bench.running():
+        await settled()
+        assert await hearts.all_there()
+        now[0] += STEP + 1
+        assert await hearts.all_there()
+        bench.publisher.confirms = True
+        now[0] += STEP - 1
+        assert await hearts.all_there()
+        now[0] += STEP + 2
+        assert (await hearts.all_there(), hearts.missing) == (False, ("feed",))
+        for one in bench.publisher.published[:2]:
+            one.future.set_result(None)
+        await settled()
+        assert await hearts.all_there()

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import orjson
 import pytest
 
 from gateway.access import Access, OperatorRule
@@ -12,11 +13,22 @@ from gateway.aggregates import Aggregates
 from gateway.codec import EventCodec
 from gateway.domain import DECIDERS
 from gateway.domain.catalogue import Catalogue
-from gateway.domain.decider import Context, Role
-from gateway.errors import StorageFull, StoreUnavailable
+from gateway.domain.decider import Command, Context, Event, Role
+from gateway.errors import StorageFull, StoreUnavailable, WrongExpectedRevision
 from gateway.handler import DOUBT, Handler
 from gateway.intake import Intake
-from gateway.messages import Answer, Appended, NewEvent, Outcome, Request, Snapshot, Verdict
+from gateway.messages import (
+    NO_STREAM,
+    Answer,
+    Appended,
+    MessageProperties,
+    NewEvent,
+    Outcome,
+    RecordedEvent,
+    Request,
+    Snapshot,
+    Verdict,
+)
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, command
 from tests.support.fixed_clock import FixedClock
@@ -33,7 +45,9 @@ INTAKE = Intake(Topics(ROOT), CATALOGUE, Access([OperatorRule(("alice",))]), max
 class Bench:
     """A handler on stores in memory."""
 
-    def __init__(self, store: MemoryStore | None = None) -> None:
+    def __init__(self, store: MemoryStore | None = None, *, append_tells: bool = False) -> None:
+        """A store whose appends tell that a command is known, or one where all are looked up before."""
+        self.append_tells = append_tells
         self.store = store or MemoryStore()
         self.snapshots = MemorySnapshots()
         self.outcomes = MemoryOutcomes(self.store)
@@ -45,7 +59,17 @@ class Bench:
         aggregates = Aggregates(self.store, self.snapshots, CODEC, capacity=10, snapshot_every=5)
         encode = partial(CODEC.encode, gateway="gw1")
         late_until = self.clock.monotonic() + late
-        self.handler = Handler(self.store, self.outcomes, aggregates, encode, self.clock, late_until=late_until)
+        append_new = self._append_new if self.append_tells else None
+        self.handler = Handler(
+            self.store, self.outcomes, aggregates, encode, self.clock, append_new, late_until=late_until
+        )
+
+    async def _append_new(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        known = {event.id for event in self.store.events} | self.outcomes.remembered.keys()
+        if any(event.id in known for event in events):
+            there = [event for event in self.store.events if event.stream == stream]
+            raise WrongExpectedRevision(stream, expected, len(there) - 1)
+        return await self.store.append(stream, expected, events)
 
     async def die_appending(self, requests: Sequence[Request]) -> None:
         """Be killed before these commands' events are appended, but after everything that comes before that."""
@@ -76,9 +100,9 @@ class Bench:
         return [event.type for event in await self.store.read_all(after=0)]
 
 
-@pytest.fixture
-def bench() -> Bench:
-    return Bench()
+@pytest.fixture(params=[False, True], ids=["looked up before", "told by the append"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return Bench(append_tells=request.param)
 
 
 def codes(answers: Sequence[Answer]) -> list[int]:
@@ -172,6 +196,60 @@ async def test_a_verdict_stands_with_the_events_that_it_was_given_on(bench: Benc
     assert codes(await bench.handler.handle([again])) == [204]
 
 
+async def test_where_the_append_tells_what_is_known_nothing_new_is_looked_up() -> None:
+    class Asked(MemoryOutcomes):
+        times = 0
+
+        async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+            self.times += 1
+            return await super().find(stream, revision, keys)
+
+    bench = Bench(append_tells=True)
+    bench.outcomes = asked = Asked(bench.store)
+    bench.restart()
+    await bench.send("register", "c1", model="T")
+    await bench.send("report", "c2", properties={"rpm": 1})
+    assert asked.times == 0
+    assert (await bench.send("report", "c2", properties={"rpm": 1})).duplicate
+    assert asked.times == 1
+
+
+async def test_a_copy_does_not_let_the_device_be_read_anew() -> None:
+    class Read(MemoryStore):
+        times = 0
+
+        async def read_stream(
+            self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000
+        ) -> Sequence[RecordedEvent]:
+            self.times += 1
+            return await super().read_stream(stream, after=after, limit=limit)
+
+    store = Read()
+    bench = Bench(store, append_tells=True)
+    await bench.send("register", "c1", model="T")
+    await bench.send("connect", "c2")
+    before = store.times
+    assert (await bench.send("connect", "c2")).duplicate
+    assert store.times == before
+
+
+async def test_a_decider_that_fails_on_a_copy_is_not_asked_for_the_answer() -> None:
+    """Such a command must not be answered 500 on its second arrival."""
+    bench = Bench(append_tells=True)
+    await bench.send("register", "c1", model="T")
+    request = bench.request("connect", "c2")
+    assert codes(await bench.handler.handle([request])) == [200]
+    broken = replace(request, decider=replace(DECIDERS[0], decide=_never_again))
+    [copy] = await bench.handler.handle([broken])
+    assert (copy.outcome.code, copy.duplicate) == (200, True)
+    with pytest.raises(ZeroDivisionError):
+        await bench.handler.handle([replace(broken, key=UUID(int=1))])
+
+
+def _never_again(_command: Command, _state: Any, _context: Context) -> tuple[Event, ...]:
+    raise ZeroDivisionError
+
+
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_a_copy_of_an_accepted_command_gets_the_original_answer(bench: Bench, restarted: bool) -> None:  # noqa: FBT001
     original = await bench.send("register", "c1", model="T")
@@ -240,6 +318,37 @@ async def test_the_same_id_with_other_content_is_refused_and_never_executed(benc
 async def test_two_actors_may_use_the_same_id(bench: Bench) -> None:
     assert (await bench.send("register", "1", model="T")).outcome.code == 201
     assert (await bench.send("suspend", "1", actor="alice")).outcome.code == 200
+
+
+@pytest.mark.parametrize("lower", ["0197b0c4-7c1a-7a3e-8f00-3b1d5c9e2a4f", "9f1c6b1e-2d34-4c55-9a77-0c1d2e3f4a5b"])
+async def test_an_id_in_capital_letters_or_braces_is_another_id_even_if_it_is_a_uuid(bench: Bench, lower: str) -> None:
+    await bench.send("register", "c1", model="T")
+    for number, id in enumerate((lower, lower.upper(), f"{{{lower}}}", lower.replace("-", ""))):
+        answer = await bench.send("report", id, properties={"n": number})
+        assert (answer.outcome.code, answer.duplicate) == (200, False)
+        assert (await bench.send("report", id, properties={"n": number})).duplicate
+    assert len(await bench.types()) == 5
+
+
+@pytest.mark.parametrize(
+    "at", ["2026-03-01T13:00:00Z", "9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59", "0001-01-01T00:00:00+23:59"]
+)
+async def test_the_senders_time_is_kept_and_decides_nothing_however_far_off_it_is(bench: Bench, at: str) -> None:
+    await bench.send("register", "c1", model="T")
+    answer = await bench.send("report", "c2", properties={"rpm": 1}, envelope={"issued_at": at})
+    assert answer.outcome.code == 200
+    recorded = (await bench.store.read_all(after=0))[-1]
+    assert datetime.fromisoformat(orjson.loads(recorded.metadata)["issued_at"]) == datetime.fromisoformat(at)
+    assert orjson.loads(recorded.data)["at"] == "2026-03-01T12:00:00Z"
+
+
+@pytest.mark.parametrize("at", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59-23:59"])
+async def test_an_expiry_may_lie_as_far_ahead_as_a_sender_likes(bench: Bench, at: str) -> None:
+    answer = await bench.send("register", "c1", model="T", envelope={"expires_at": at})
+    assert answer.outcome.code == 201
+    most = command("p", "p", "connect", properties=MessageProperties(expiry=2**32 - 1))
+    [answer] = await bench.handler.handle([INTAKE.read_command(most, NOW)])
+    assert answer.outcome.code == 200
 
 
 async def test_commands_without_an_id_leave_no_memory(bench: Bench) -> None:

@@ -5,7 +5,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gateway.latency import Histogram, Latencies, Step
-from gateway.metrics import COUNTERS, Metrics
+from gateway.metrics import COUNTERS, DEAD_LETTERS, Metrics
+from gateway.queries.parameters import QUERIES
 from tests.support.figures import figures
 
 
@@ -32,6 +33,8 @@ def test_every_counter_that_can_rise_is_there_from_the_start() -> None:
     samples = scraped(Counter())
     assert {samples[f"{name}_total{{}}"] for name in COUNTERS} == {0}
     assert samples["commands_total{status=deferred}"] == 0
+    assert {samples[f"queries_total{{code=500,query={query}}}"] for query in QUERIES} == {0}
+    assert {samples[f"dead_letters_total{{reason={reason}}}"] for reason in DEAD_LETTERS} == {0}
 
 
 def test_each_reason_for_a_refusal_is_counted_on_its_own() -> None:
@@ -39,6 +42,15 @@ def test_each_reason_for_a_refusal_is_counted_on_its_own() -> None:
     assert samples["refusals_total{code=409,type=wrong-revision}"] == 2
     assert samples["refusals_total{code=422,type=suspended}"] == 3
     assert samples["commands_total{status=rejected}"] == 5
+
+
+def test_queries_are_counted_by_query_and_code_and_dead_letters_by_reason() -> None:
+    counters = Counter({"queries_state_at_429": 3, "queries_unknown_404": 2})
+    samples = scraped(counters + Counter({"dead_letters": 4, "dead_letters_not-json": 4}))
+    assert samples["queries_total{code=429,query=state_at}"] == 3
+    assert samples["queries_total{code=404,query=unknown}"] == 2
+    assert samples["dead_letters_total{reason=not-json}"] == 4
+    assert "dead_letters_total{}" not in samples
 
 
 def test_a_counter_that_is_new_to_the_metrics_is_told_all_the_same() -> None:

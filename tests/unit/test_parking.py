@@ -332,9 +332,10 @@ async def test_without_a_broker_nothing_is_taken_out(site: Site) -> None:
         site.store_is_back()
         while site.parking.away:
             await asyncio.sleep(0)
-        assert site.done == []
+        assert (site.done, site.parking.attempts) == ([], 0)
         pipeline.connected()
         await site.until_empty()
+        assert site.parking.attempts == 1
 
 
 async def test_a_store_that_answers_but_cannot_write_keeps_everything_parked(site: Site) -> None:
@@ -347,7 +348,7 @@ async def test_a_store_that_answers_but_cannot_write_keeps_everything_parked(sit
         site.store_is_back()
         while site.asked < asked + 3:
             await asyncio.sleep(0)
-        assert site.parking.count == 3
+        assert (site.parking.count, site.parking.attempts >= 3) == (3, True)
         site.refusal = None
         await site.until_empty()
     assert [command_id for _, command_id in site.done] == ["c0", "c1", "c2"]

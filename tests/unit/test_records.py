@@ -1,7 +1,6 @@
-"""A record with other values is what the standard library would make of it."""
+"""Records are what the standard library would make of them."""
 
 import dataclasses
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.domain.device_state import DeviceState
-from gateway.records import replace
+from gateway.records import dataclass, replace
 
 pytestmark = pytest.mark.embedded
 
@@ -39,3 +38,21 @@ def test_of_a_single_field() -> None:
 def test_a_field_that_is_none_is_refused() -> None:
     with pytest.raises(TypeError, match="DeviceState has no field 'colour'"):
         replace(STATE, colour="red")  # type: ignore[call-arg]
+
+
+def test_the_type_checker_refuses_what_would_change_a_record() -> None:
+    """It complains of the comment below if it does not."""
+    single = Single(1)
+    single.only = 2  # type: ignore[misc]
+
+
+def test_records_may_be_keys() -> None:
+    assert {Single(1): "one"}[Single(1)] == "one"
+
+
+def test_what_may_be_changed_is_no_record() -> None:
+    with pytest.raises(TypeError, match="must be frozen"):
+
+        @dataclass(slots=True)
+        class _Changing:
+            only: int

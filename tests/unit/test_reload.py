@@ -1,12 +1,15 @@
 import asyncio
+import sys
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import pytest
 
 from gateway.errors import SettingsError
 from gateway.reload import RELOADABLE, Reload, differing, taken_over
 from gateway.settings import LimitSettings, LogSettings, MqttSettings, OperatorSettings, Settings
-from gateway.settings_loader import Loaded
+from gateway.settings_loader import Loaded, load_settings
 from tests.support.recording_supervisor import RecordingSupervisor
 
 RUNNING = Settings()
@@ -84,3 +87,27 @@ async def test_an_error_changes_nothing_and_is_told_until_it_is_gone(error: Exce
     assert (reload.refused, applied, supervisor.heard) == ("one", [], ["reloading", "ready"])
     await reload_once(reload, supervisor)
     assert (reload.refused, len(applied)) == ("", 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (f"a = {'[' * 3_000}{']' * 3_000}", "nested too deep"),
+        ('[domain]\ndeciders = ["ends_itself:X"]', "ends_itself:X cannot be imported: SystemExit: 3"),
+        ('[readmodel]\nprojections = ["ends_itself:X"]', "ends_itself:X cannot be imported: SystemExit: 3"),
+    ],
+    ids=["nested", "decider", "projection"],
+)
+async def test_a_file_or_module_that_would_end_any_other_program_does_not_end_the_gateway(
+    text: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ends_itself.py").write_text("import sys\nsys.exit(3)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    file = tmp_path / "gateway.toml"
+    file.write_text(text)
+    supervisor, applied = RecordingSupervisor(), list[Settings]()
+    reload = Reload(RUNNING, partial(load_settings, file, {}), applied.append, supervisor)
+    await reload_once(reload, supervisor)
+    assert told in reload.refused
+    assert applied == []
+    assert "ends_itself" not in sys.modules

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from gateway.domain.device import DEVICE
 from gateway.errors import SettingsError
+from gateway.setting_checks import headers
 from gateway.settings import OperatorSettings, ReadModelSettings, Settings, load_deciders, load_projections
 from gateway.settings_loader import Loaded, load_settings
 
@@ -118,6 +119,22 @@ def test_a_syntax_error_is_told_with_its_line(file: Path, text: str) -> None:
     file.write_text(text)
     [told] = errors(file)
     assert told.startswith(f"{file}:2: ")
+
+
+DEEP = 3_000
+
+
+@pytest.mark.parametrize(
+    "text",
+    [f"a = {'[' * DEEP}{']' * DEEP}", f"a = {'{a=' * DEEP}1{'}' * DEEP}", f"{'a.' * DEEP}a = 1", f"[{'a.' * DEEP}a]"],
+    ids=["arrays", "tables", "dotted key", "dotted table"],
+)
+def test_what_is_nested_deeper_than_python_can_follow_is_an_error_like_any_other(file: Path, text: str) -> None:
+    file.write_text(f"{text}\n")
+    assert errors(file, GATEWAY_MQTT__PORT="[" * DEEP) == [
+        f"{file}: nested too deep",
+        "env GATEWAY_MQTT__PORT: nested too deep",
+    ]
 
 
 def test_a_file_that_is_named_must_exist(file: Path) -> None:
@@ -298,6 +315,51 @@ def test_anything_else_is_no_place_for_metrics(file: Path, listen: str) -> None:
     file.write_text(f'[metrics]\nlisten = "{listen}"\n')
     [error] = errors(file)
     assert error.startswith(f"{file}:2: metrics.listen: must be empty, or such as 127.0.0.1:9464")
+
+
+@pytest.mark.parametrize(
+    "url", ["", "http://127.0.0.1:4318", "https://collector.example/v1/traces", "http://[::1]:4318"]
+)
+def test_spans_go_to_a_collector_over_http(file: Path, url: str) -> None:
+    file.write_text(f'[tracing]\nendpoint = "{url}"\n')
+    assert load(file).settings.tracing.endpoint == url
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("127.0.0.1:4318", "must be empty, or such as http://127.0.0.1:4318"),
+        ("grpc://127.0.0.1:4317", "must be empty, or such as http://127.0.0.1:4318"),
+        ("http://", "must be empty, or such as http://127.0.0.1:4318"),
+        ("http://collector:x", "must be empty, or such as http://127.0.0.1:4318"),
+        ("http://collector/?token=hunter2", "must be empty, or such as http://127.0.0.1:4318"),
+        ("http://me:hunter2@collector:4318", "must not hold a password: use tracing.headers"),
+    ],
+)
+def test_anything_else_is_no_place_for_spans_and_its_secrets_are_not_told(file: Path, url: str, told: str) -> None:
+    file.write_text(f'[tracing]\nendpoint = "{url}"\n')
+    [line] = errors(file)
+    assert line.startswith(f"{file}:2: tracing.endpoint: {told}")
+    assert "hunter2" not in line
+
+
+def test_the_headers_for_the_collector_come_as_a_credential_and_are_not_shown(tmp_path: Path) -> None:
+    (tmp_path / "tracing_headers").write_text("authorization=Bearer%20hunter2, x-tenant=plant-3,\n")
+    loaded = load(None, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert headers(loaded.settings.tracing.headers.get_secret_value()) == {
+        "authorization": "Bearer hunter2",
+        "x-tenant": "plant-3",
+    }
+    assert "hunter2" not in repr(loaded)
+    assert "hunter2" not in str(list(loaded.rows()))
+
+
+@pytest.mark.parametrize("text", ["hunter2", "=hunter2", "a b=hunter2", "a=hunter2%0d%0ab: c", "a=hunter2,é=x", "a=é"])
+def test_headers_that_cannot_be_sent_are_an_error_that_tells_nothing_of_them(tmp_path: Path, text: str) -> None:
+    (tmp_path / "tracing_headers").write_text(text)
+    [line] = errors(None, CREDENTIALS_DIRECTORY=str(tmp_path))
+    assert "tracing.headers: must be such as authorization=Bearer%20TOKEN" in line
+    assert "hunter2" not in line
 
 
 @pytest.mark.parametrize(("root", "expected"), [("", "edge/gw1"), ("site/7/edge", "site/7/edge")])

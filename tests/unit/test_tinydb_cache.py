@@ -75,13 +75,21 @@ async def test_any_tinydb_opens_a_file_that_was_written_in_pieces(path: Path, mo
         assert len(database.table("alarms")) == 1
 
 
-async def test_live_documents_are_found_with_tinydb_queries_as_copies(path: Path) -> None:
+async def test_what_is_read_may_be_changed_and_changes_nothing(path: Path) -> None:
     cache = filled(path)
-    [found] = cache.search("devices", Query().rpm == 900)
-    found["rpm"] = 0
+    for found in (cache.get("devices", "pump-7"), next(iter(cache.documents("devices")))):
+        assert found == device("pump-7", rpm=900)
+        found["rpm"] = 0
     assert cache.get("devices", "pump-7") == device("pump-7", rpm=900)
-    cache.put("devices", "pump-7", device("pump-7", rpm=1200))
-    assert cache.search("devices", Query().rpm == 900) == []
+
+
+async def test_documents_are_found_as_json_and_by_key(path: Path) -> None:
+    cache = filled(path)
+    cache.put_encoded("devices", "fan-1", b'{"id":"fan-1"}')
+    assert list(cache.keys("devices")) == ["pump-7", "valve-2", "fan-1"]
+    assert [orjson.loads(row) for row in cache.rows("devices")] == list(cache.documents("devices"))
+    assert cache.get("devices", "fan-1") == {"id": "fan-1"}
+    assert [*cache.keys("never"), *cache.rows("never"), *cache.documents("never")] == []
 
 
 async def test_a_document_takes_the_place_of_the_older_one_whole(path: Path) -> None:
@@ -251,4 +259,4 @@ async def test_clearing_starts_again_with_nothing(path: Path) -> None:
     cache = filled(path)
     cache.clear()
     assert (cache.position, contents(cache)) == (0, {})
-    assert cache.search("devices", Query().id.exists()) == []
+    assert [*cache.keys("devices"), *cache.documents("devices")] == []

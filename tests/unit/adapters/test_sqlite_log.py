@@ -3,6 +3,7 @@ import resource
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -18,7 +19,7 @@ from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.adapters.sqlite_reader import open_read_only
 from gateway.adapters.sqlite_snapshots import SqliteSnapshots
 from gateway.errors import StateError, StorageFull, StoreUnavailable, WrongExpectedRevision
-from gateway.messages import NO_STREAM, Appended, RecordedEvent, Snapshot
+from gateway.messages import NO_STREAM, Appended, Outcome, RecordedEvent, Snapshot, Verdict
 from tests.support.new_events import RECEIVED_AT, events_of_command, new_event, new_events
 
 
@@ -171,6 +172,40 @@ async def test_closing_finishes_what_was_submitted(path: Path) -> None:
     await asyncio.gather(*appends)
     with open_read_only(path) as reader:
         assert reader.head() == 20
+
+
+@pytest.mark.parametrize("expected", [NO_STREAM, 0], ids=["where it stands", "behind it"])
+async def test_what_stands_in_the_log_is_not_new(database: Database, expected: int) -> None:
+    log = SqliteLog(database)
+    known, other = new_events(1), new_events(1)
+    await log.append_new("device-a", NO_STREAM, known)
+    # beside one that is: what is in one transaction must not be decided together
+    results = await asyncio.gather(
+        log.append_new("device-a", expected, known),
+        log.append_new("device-b", NO_STREAM, other),
+        return_exceptions=True,
+    )
+    assert isinstance(results[0], WrongExpectedRevision)
+    assert results[0].actual == 0
+    assert await positions(log) == [1, 2]
+
+
+async def test_a_command_with_a_remembered_verdict_is_not_new_but_may_be_appended_all_the_same(
+    database: Database,
+) -> None:
+    """Its verdict need not hold; whoever has looked it up knows."""
+    log, outcomes = SqliteLog(database), SqliteOutcomes(database)
+    events = new_events(2)
+    verdicts = [Verdict(event.id, "c1", "a", "a", "report", Outcome(422, bytes(16), RECEIVED_AT)) for event in events]
+    for verdict in verdicts:
+        await outcomes.remember([verdict])
+        with pytest.raises(WrongExpectedRevision):
+            await log.append_new("device-a", NO_STREAM, events)
+        await outcomes.prune(RECEIVED_AT + timedelta(days=1))
+    await outcomes.remember(verdicts)
+    assert await positions(log) == []
+    await log.append("device-a", NO_STREAM, events)
+    assert await positions(log) == [1, 2]
 
 
 async def test_nothing_blocks_the_event_loop(path: Path) -> None:

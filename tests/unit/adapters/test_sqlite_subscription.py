@@ -69,7 +69,7 @@ async def run(before: int, limits: RecentLimits, writers: list[tuple[list[int], 
                 assert task.result() == list(range(after + 1, total + 1))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     before=st.integers(0, 12),
     limits=st.builds(RecentLimits, events=st.integers(1, 6), size=st.sampled_from([20, 100, 10_000])),

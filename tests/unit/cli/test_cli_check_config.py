@@ -67,6 +67,26 @@ def test_a_client_library_that_is_missing_is_an_error(
     assert "edge-gateway[kurrentdb]" in ran.err
 
 
+TRACED = '[tracing]\nendpoint = "http://127.0.0.1:1"\n'
+
+
+def test_a_collector_that_is_away_is_no_error(cli: Run, tmp_path: Path) -> None:
+    ran = cli("check-config", "--config", write(tmp_path, TRACED))
+    assert (ran.status, ran.err) == (0, "the settings are right\n")
+
+
+def test_spans_without_the_library_are_an_error_with_its_remedy(
+    cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(sys.modules, "gateway.adapters.otel", raising=False)
+    monkeypatch.delattr(gateway.adapters, "otel", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
+    ran = cli("check-config", "--config", write(tmp_path, TRACED))
+    assert ran.status == 78
+    assert ran.err.startswith("tracing.endpoint: needs OpenTelemetry")
+    assert ran.err.endswith("install edge-gateway[otel]\n")
+
+
 def test_each_value_is_shown_with_its_origin(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GATEWAY_MQTT__PORT", "1884")
     file = write(tmp_path, '[gateway]\nid = "gw7"\n')

@@ -1,9 +1,11 @@
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import pytest
 
 from gateway import doctor
 from gateway.cli.exit_status import Exit
+from gateway.doctor import broker_files
 from gateway.doctor.findings import Finding, failed, fine, skipped, warning
 from tests.support.command_line import Run
 
@@ -19,6 +21,8 @@ def find(monkeypatch: pytest.MonkeyPatch) -> Find:
             return findings
 
         monkeypatch.setattr(doctor, "CHECKS", {"disk": check})
+        # what lies on this machine by chance is none of the tests' business
+        monkeypatch.setattr(broker_files, "check_broker_files", lambda _places, _authority: ())
 
     return one
 
@@ -54,6 +58,14 @@ def test_as_json_each_finding_is_an_object(on_state: Run, find: Find) -> None:
         {"check": "disk", "level": "failed", "detail": "full", "remedy": "make room"},
         {"check": "disk", "level": "ok", "detail": "quick", "remedy": None},
     ]
+
+
+def test_the_brokers_files_are_looked_for_where_the_options_say(on_state: Run, find: Find, tmp_path: Path) -> None:
+    find()
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(broker_files, "check_broker_files", lambda places, ca: [fine(f"{places.revoked} {ca}")])
+        ran = on_state("doctor", "--mosquitto", str(tmp_path), "--ca", "/ca")
+    assert ran.out.splitlines()[-1] == f"ok      broker's files: {tmp_path}/certs/crl.pem /ca"
 
 
 def test_with_wrong_settings_nothing_is_checked(cli: Run, find: Find) -> None:

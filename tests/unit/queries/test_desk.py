@@ -1,4 +1,5 @@
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -10,7 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from gateway.access import Access, OperatorRule
-from gateway.errors import NoSuchPosition, NotFound, StoreUnavailable, TimedOut
+from gateway.errors import LinkLost, NoSuchPosition, NotFound, PublishRefused, StoreUnavailable, TimedOut
+from gateway.log_limits import PER_MINUTE
 from gateway.messages import NO_PROPERTIES, MessageProperties
 from gateway.queries.answers import Result
 from gateway.queries.desk import AT_ONCE, MOST, MOST_OF_ONE, Asker, QueryDesk, ReadSide, Table
@@ -19,7 +21,7 @@ from gateway.rate import RateLimit
 from gateway.topics import Topics
 from tests.support.delivery import ROOT, FakeDelivery
 from tests.support.fixed_clock import FixedClock
-from tests.support.recording_publisher import RecordingPublisher
+from tests.support.recording_publisher import RecordingPublisher, fail
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -36,6 +38,7 @@ class Bench:
 
     def __init__(self, rate: float = 0.0, burst: int = 1) -> None:
         self.broker = RecordingPublisher()
+        self.counters: Counter[str] = Counter()
         self.open = asyncio.Event()
         self.reached: Callable[[int, float], Awaitable[None]] = self._reached
         self._rate = RateLimit(rate, burst)
@@ -63,14 +66,19 @@ class Bench:
                 access=Access([OperatorRule(("alice",))]),
                 rate=self._rate,
                 clock=FixedClock(NOW),
+                counters=self.counters,
                 max_payload=100,
             )
 
     async def ask(self, delivery: FakeDelivery) -> dict[str, Any]:
         async with self.running() as desk:
             desk.accept(delivery)
+        await asyncio.sleep(0)
         assert delivery.acknowledged == 1
         return self.body()
+
+    def letters(self) -> list[dict[str, Any]]:
+        return [orjson.loads(payload) for payload in self.broker.payloads(f"{ROOT}/deadletter")]
 
     def body(self, index: int = -1) -> dict[str, Any]:
         found: dict[str, Any] = orjson.loads(self.broker.published[index].payload)
@@ -154,7 +162,7 @@ async def test_a_response_topic_elsewhere_is_refused_on_the_default_one(bench: B
         (query("echo", {"limit": 1}), 422, "invalid-field"),
         (query("echo", [1]), 422, "invalid-field"),
         (query("echo", b"{"), 400, "not-json"),
-        (query("echo", b" " * 101), 400, "bad-envelope"),
+        (query("echo", b" " * 101), 413, "too-large"),
         (query("echo", b"[" * 33 + b"]" * 33), 400, "too-deep"),
         (query("away"), 503, "store-unavailable"),
         (query("nowhere"), 422, "invalid-field"),
@@ -177,16 +185,103 @@ async def test_a_fault_of_ours_is_answered_and_told_in_the_log(bench: Bench) -> 
     with capture_logs() as logs:
         body = await bench.ask(query("break"))
     assert (body["code"], body["error"]["type"]) == (500, "gateway-fault")
-    assert [line["event"] for line in logs] == ["query_fault"]
+    assert [line["event"] for line in logs] == ["query_fault", "dead_letter", "query_refused"]
+    [letter] = bench.letters()
+    assert (letter["reason"], letter["message"]) == (
+        "gateway-fault",
+        "ZeroDivisionError('integer division or modulo by zero')",
+    )
 
 
-async def test_a_topic_that_names_nobody_is_told_in_the_log_only(bench: Bench) -> None:
-    delivery = FakeDelivery(f"{ROOT}/query/a b/get")
+@pytest.mark.parametrize(
+    ("payload", "reason"), [(b"{", "not-json"), (b"[" * 33 + b"]" * 33, "too-deep"), (b" " * 101, "too-large")]
+)
+async def test_what_cannot_be_read_is_buried_beside_its_refusal(bench: Bench, payload: bytes, reason: str) -> None:
+    await bench.ask(query("echo", payload))
+    assert [(letter["reason"], letter["payload"]) for letter in bench.letters()] == [(reason, payload.decode())]
+    assert bench.counters[f"dead_letters_{reason}"] == 1
+
+
+async def test_what_is_refused_for_what_it_says_is_no_dead_letter(bench: Bench) -> None:
+    await bench.ask(query("get", {"device": "a b"}))
+    assert bench.letters() == []
+
+
+async def test_a_topic_that_names_nobody_is_buried_and_only_then_does_the_broker_forget_it(bench: Bench) -> None:
+    bench.broker.confirms = False
+    delivery = FakeDelivery(f"{ROOT}/query/a b/get", b"{}")
+    async with bench.running() as desk:
+        desk.accept(delivery)
+        [letter] = bench.letters()
+        assert (letter["reason"], letter["topic"], letter["payload"]) == ("unreadable-topic", delivery.topic, "{}")
+        await asyncio.sleep(0)
+        assert delivery.acknowledged == 0
+        bench.broker.published[0].future.set_result(None)
+        await asyncio.sleep(0)
+        assert delivery.acknowledged == 1
+
+
+async def test_however_many_queries_cannot_be_read_the_log_has_a_few_and_they_are_counted(bench: Bench) -> None:
     with capture_logs() as logs:
         async with bench.running() as desk:
-            desk.accept(delivery)
-    assert [line["event"] for line in logs] == ["query_unreadable"]
-    assert (bench.broker.published, delivery.acknowledged) == ([], 1)
+            for number in range(1_000):
+                desk.accept(FakeDelivery(f"{ROOT}/query/a b/get-{number}"))
+    assert [line["event"] for line in logs] == ["dead_letter"] * PER_MINUTE
+    assert bench.counters == {"dead_letters": 1_000, "dead_letters_unreadable-topic": 1_000}
+    assert len(bench.letters()) == 1_000
+
+
+async def test_however_many_queries_are_refused_the_log_has_a_few(bench: Bench) -> None:
+    with capture_logs() as logs:
+        async with bench.running() as desk:
+            for _ in range(MOST_OF_ONE):
+                desk.accept(query("get", {"device": "x"}, actor="y"))
+    assert [line["event"] for line in logs] == ["query_refused"] * PER_MINUTE
+    assert (logs[0]["actor"], logs[0]["query"], logs[0]["code"], logs[0]["type"]) == ("y", "get", 403, "not-permitted")
+
+
+async def test_every_answer_is_counted_by_query_and_code_and_names_that_are_no_querys_together(bench: Bench) -> None:
+    for delivery in (
+        query(),
+        query(),
+        query("wait", {"timeout_ms": 1}),
+        query("away"),
+        query("break"),
+        query("made-up-1"),
+        query("made-up-2"),
+    ):
+        await bench.ask(delivery)
+    assert bench.counters == {
+        "queries_echo_200": 2,
+        "queries_wait_408": 1,
+        "queries_away_503": 1,
+        "queries_break_500": 1,
+        "queries_unknown_404": 2,
+        "dead_letters": 1,
+        "dead_letters_gateway-fault": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("error", "acknowledged"), [(None, 1), (PublishRefused("the ACL"), 1), (LinkLost("the connection ended"), 0)]
+)
+async def test_what_is_turned_away_waits_at_the_broker_until_it_has_the_answer(
+    error: Exception | None, acknowledged: int
+) -> None:
+    bench = Bench(rate=1.0, burst=0)
+    bench.broker.confirms = False
+    delivery = query()
+    async with bench.running() as desk:
+        desk.accept(delivery)
+        await asyncio.sleep(0)
+        assert (bench.codes(), delivery.acknowledged) == ([429], 0)
+        answer = bench.broker.published[0].future
+        if error is None:
+            answer.set_result(None)
+        else:
+            fail(answer, error)
+        await asyncio.sleep(0)
+        assert delivery.acknowledged == acknowledged
 
 
 async def test_what_takes_too_long_is_cut_off(bench: Bench) -> None:
@@ -221,6 +316,24 @@ async def test_what_waits_is_bounded_and_the_rest_is_refused(bench: Bench) -> No
         assert bench.codes() == [503] * 3
         bench.open.set()
     assert bench.codes().count(200) == MOST
+
+
+async def test_an_answer_that_the_broker_does_not_have_yet_keeps_the_place_of_its_query(bench: Bench) -> None:
+    bench.broker.confirms = False
+    async with bench.running() as desk:
+        for _ in range(MOST_OF_ONE):
+            desk.accept(query())
+        async with asyncio.timeout(5):
+            while len(bench.broker.published) < MOST_OF_ONE:
+                await asyncio.sleep(0)
+        desk.accept(query())
+        assert bench.codes() == [200] * MOST_OF_ONE + [503]
+        for answer in bench.broker.published:
+            answer.future.set_result(None)
+        bench.broker.confirms = True
+        await asyncio.sleep(0)
+        desk.accept(query())
+    assert bench.codes()[-1] == 200
 
 
 async def test_one_actor_cannot_take_the_place_of_all_others(bench: Bench) -> None:
