@@ -71,14 +71,12 @@ def _through(line: TcpProxy) -> dict[str, object]:
     return {**SETTINGS["mqtt"], "port": line.port}
 
 
-async def _under_load(
-    plant: Plant, trouble: Callable[[], Awaitable[None]], *, forgets: bool, drops: bool = False
-) -> None:
+async def _under_load(plant: Plant, trouble: Callable[[], Awaitable[None]], *, forgets: bool) -> None:
     """Let the fleet send, make trouble, and look at everything at the end."""
     stop = asyncio.Event()
     async with enduring_technician(plant.broker.port) as tech:
         await asyncio.gather(tech.watch("event/#"), tech.watch("state/#"))
-        fleet = Fleet(tech, broker_forgets=forgets, drops=drops)
+        fleet = Fleet(tech, broker_forgets=forgets)
         await fleet.register()
         async with asyncio.TaskGroup() as group:
             group.create_task(fleet.send(stop))
@@ -174,7 +172,7 @@ async def test_a_rival_for_the_client_id_is_reported_and_outlived(plant: Plant) 
             await asyncio.to_thread(plant.gateway.wait_online)
 
     # the rival takes the gateway's messages with the session
-    await _under_load(plant, rival, forgets=True, drops=True)
+    await _under_load(plant, rival, forgets=True)
     assert plant.gateway.log("link_lost")
 
 
@@ -192,7 +190,7 @@ async def test_what_the_gateways_full_queue_has_dropped_is_told_and_sent_again(p
         async with technician(plant.broker.port) as tech:
             await tech.until("gateway/health", lambda health: (health["broker"]["dropped"] or 0) > before)
 
-    await _under_load(plant, fill, forgets=True, drops=True)
+    await _under_load(plant, fill, forgets=True)
 
 
 async def _value(client: Client) -> bytes:

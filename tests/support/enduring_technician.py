@@ -45,7 +45,6 @@ class EnduringTechnician(Technician):
                 async with self._client:
                     for pattern in self._watched:
                         await self._client.subscribe(f"{ROOT}/{pattern}", qos=1)
-                    self.connections += 1
                     self._connected.set()
                     await super().listen()
             self._connected.clear()

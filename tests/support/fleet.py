@@ -34,26 +34,22 @@ class Fleet:
 
     Attributes:
         broker_forgets: whether the broker may lose what it was given, so that every command has to be repeated.
-        drops: whether it does so while it runs, or somebody else takes it.
         sent: every command, each sender's in the order in which he sent them first.
-        forgotten: those that the broker may have forgotten at first: they were sent again before they were settled, and
-            it was away meanwhile, if that is when it forgets.
+        repeated: those that were sent again before they were settled: the broker may have forgotten the first copy.
     """
 
     tech: Technician
     broker_forgets: bool = False
-    drops: bool = False
     sent: list[Sent] = field(default_factory=list)
-    forgotten: set[Key] = field(default_factory=set)
+    repeated: set[Key] = field(default_factory=set)
 
     async def register(self) -> None:
         """Let every device become known."""
         for device in DEVICES:
             one = Sent(device, device, "register", f"{device}-register", {"model": "T-1000"}, 201)
             self.sent.append(one)
-            connections = self.tech.connections
             await self._publish(one)
-            await self._settle(one, connections)
+            await self._settle(one)
 
     async def send(self, stop: asyncio.Event) -> None:
         """Send from all sides until told to stop; then every command is settled."""
@@ -82,8 +78,8 @@ class Fleet:
         """One sender's commands for one device, a few of them under way at once."""
         window = asyncio.Semaphore(IN_FLIGHT)
 
-        async def settle(one: Sent, connections: int) -> None:
-            await self._settle(one, connections)
+        async def settle(one: Sent) -> None:
+            await self._settle(one)
             window.release()
 
         async with asyncio.TaskGroup() as group:
@@ -93,25 +89,22 @@ class Fleet:
                     return
                 one = command_at(device, number)
                 self.sent.append(one)
-                connections = self.tech.connections
                 # the first copies go out in order; only then does a task of its own repeat it
                 await self._publish(one)
-                group.create_task(settle(one, connections))
+                group.create_task(settle(one))
                 await asyncio.sleep(random.uniform(0, PACE))
 
-    async def _settle(self, one: Sent, connections: int) -> None:
+    async def _settle(self, one: Sent) -> None:
         """Repeat a command until it is acknowledged, and some of them once more."""
-        again, sent_once = False, not self.broker_forgets and not random.randrange(ONCE_ONE_IN)
+        sent_once = not self.broker_forgets and not random.randrange(ONCE_ONE_IN)
         for _ in range(PATIENCE):
             try:
                 await self._settled(one.id)
                 break
             except TimeoutError:
                 if not sent_once:
-                    again = True
+                    self.repeated.add(one.key)
                     await self._publish(one)
-        if again and (self.drops or self.tech.connections != connections):
-            self.forgotten.add(one.key)
         if not random.randrange(COPY_ONE_IN):
             await self._publish(one)
 

@@ -47,11 +47,9 @@ class Technician:
         received: every message but acknowledgements, in order.
         latest: the newest message of each topic.
         acks: every acknowledgement, by command id; in order.
-        connections: how many there were, one after the other.
     """
 
     def __init__(self, client: Client, version: ProtocolVersion) -> None:
-        self.connections = 0
         self.received: list[Received] = []
         self.latest: dict[str, Received] = {}
         self.acks: defaultdict[str, list[Received]] = defaultdict(list)

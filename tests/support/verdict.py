@@ -19,7 +19,7 @@ async def assert_kept(fleet: Fleet, site: Site, *, broker_forgot: bool = False) 
     """Expect that every promise was kept; stops the gateway, and returns a summary of the run.
 
     Whether every event was told cannot be seen where the broker forgot some of it; and of the order there, only that of
-    the commands that cannot have been forgotten.
+    the commands that were settled without being sent again.
 
     The log and the acknowledgements agree; the read cache is what follows from the log; what is retained is the cache.
 
@@ -35,9 +35,7 @@ async def assert_kept(fleet: Fleet, site: Site, *, broker_forgot: bool = False) 
     assert await asyncio.to_thread(gateway.terminate) == 0
     log = await asyncio.to_thread(gateway.logged)
     cached = await asyncio.to_thread(_cached, gateway)
-    found = faults(
-        fleet.sent, acks, log, gapless=CHOSEN == EMBEDDED, forgotten=fleet.forgotten if broker_forgot else ()
-    )
+    found = faults(fleet.sent, acks, log, gapless=CHOSEN == EMBEDDED, forgotten=fleet.repeated if broker_forgot else ())
     found += cache_faults(log, cached)
     assert not found, "\n".join(found)
     verified = await asyncio.to_thread(gateway.run, "verify")
