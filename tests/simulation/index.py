@@ -1,18 +1,22 @@
 """The gateway's own index of event ids, in an SQLite in memory that keeps what a crash leaves."""
 
+import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
-from typing import TypeVar
+from typing import TypeVar, cast
 from uuid import UUID
 
+from gateway.adapters.outcome_record import encode_outcome
 from gateway.adapters.sqlite_file import MIGRATIONS
-from gateway.messages import Outcome
+from gateway.adapters.sqlite_outcomes import Found
+from gateway.adapters.sqlite_worker import Work
 from tests.simulation.disk import Database, DiskVerdicts
 
+E = TypeVar("E")
 R = TypeVar("R")
 
 FLUSH_INTERVAL = 1.0
@@ -21,8 +25,9 @@ FLUSH_INTERVAL = 1.0
 class IndexVerdicts(DiskVerdicts):
     """See :class:`~gateway.adapters.sqlite_outcomes.SqliteOutcomes`: the verdicts that leave no event."""
 
-    async def find(self, stream: object, revision: object, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:  # type: ignore[override]  # noqa: ARG002 - every verdict is known as soon as it is kept
-        return await super().find(keys)
+    def ask(self, keys: Sequence[UUID]) -> "asyncio.Future[Found]":
+        rows = self._database.disk.outcomes
+        return self._database.read(lambda: {key: encode_outcome(rows[key]) for key in keys if key in rows})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +42,11 @@ class Worker:
         """Commit what it does, or none of it."""
         how = self.database.write if self.writes else self.database.read
         return await how(lambda: self._in_transaction(work))
+
+    def submit(self, work: Work[E, R], entry: E) -> "asyncio.Future[R]":
+        """One entry alone."""
+        assert not self.writes
+        return self.database.read(lambda: cast("R", work.do(self.connection, [entry])[0]))
 
     def _in_transaction(self, work: Callable[[sqlite3.Connection], R]) -> R:
         with self.connection:
