@@ -35,8 +35,8 @@ test-eventstoredb: setup ## the contract and end-to-end tests against a real ser
 simulate: setup ## tell one simulated run, the same each time: SEED=911
 	.venv/bin/python -m tests.simulation $(SEED)
 
-soak: setup ## simulated runs with new seeds, until one fails or until stopped
-	.venv/bin/python -m tests.simulation soak $(SEED)
+soak: setup ## simulated runs with new seeds on all cores, until one fails or until stopped; SEED=1 WORKERS=1
+	.venv/bin/python -m tests.simulation soak $(or $(SEED),$(shell date +%s%3N)) $(WORKERS)
 
 fuzz: setup ## inputs that reach ever more of the code, made by atheris: TARGET=commands, queries or packets; SECONDS=300
 	.venv/bin/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements-fuzz.txt

@@ -68,14 +68,19 @@ class Handler:
         stream = stream_of(decider, requests[0].device) if decider is not None else ""
         is_new = decider is not None and self.append_new is not None and not self._doubtful()
         for _ in range(MAX_CONFLICTS):
+            # asked before loading: until then it may land behind the state that is loaded
+            landing = self._landing()
+            if any(one.expires_at is not None and one.expires_at <= self.clock.now() for one in requests):
+                # nothing is appended for it, which would prove whether what is remembered of the stream is all
+                self.aggregates.forget(stream)
             aggregate = await self.aggregates.load(decider, stream) if decider is not None else Aggregate(None)
-            batch = self._decided_as_new(decider, aggregate, requests) if is_new else None
+            batch = self._decided_as_new(decider, aggregate, requests, landing) if is_new else None
             if batch is None:
                 is_new = False
                 # 1. what was settled before keeps its outcome; asked after loading: nothing may lie between the two
                 known = await self._known(stream, aggregate.revision, requests)
                 # 2. decide the others, in order
-                batch = self._decided(decider, aggregate, known, requests)
+                batch = self._decided(decider, aggregate, known, requests, landing)
             # 3. remember what leaves no event: later, it would be decided anew behind those whose events are appended
             if verdicts := batch.verdicts:
                 await self.outcomes.remember(verdicts)
@@ -103,18 +108,23 @@ class Handler:
         aggregate: Aggregate,
         known: Mapping[UUID, Outcome],
         requests: Sequence[Request],
+        landing: tuple[Collection[UUID], float],
     ) -> Batch:
-        batch = Batch(decider, aggregate, known, self.encode, self.clock.now(), self._doubtful(), self._late())
+        batch = Batch(decider, aggregate, known, self.encode, self.clock.now(), *landing)
         for request in requests:
             batch.add(request)
         return batch
 
     def _decided_as_new(
-        self, decider: Decider[Any] | None, aggregate: Aggregate, requests: Sequence[Request]
+        self,
+        decider: Decider[Any] | None,
+        aggregate: Aggregate,
+        requests: Sequence[Request],
+        landing: tuple[Collection[UUID], float],
     ) -> Batch | None:
         """What comes of them if nothing is known of any, where the append will tell whether that is so."""
         try:
-            batch = self._decided(decider, aggregate, {}, requests)
+            batch = self._decided(decider, aggregate, {}, requests, landing)
         except Exception:  # noqa: BLE001 - of a copy nobody wants to know; else it comes again when they are looked up
             return None
         return batch if batch.is_all_events else None
@@ -147,6 +157,10 @@ class Handler:
             raise
         self.observe(Step.APPEND, self.clock.monotonic() - began, 1)
         return appended
+
+    def _landing(self) -> tuple[Collection[UUID], float]:
+        """What may still land in the log: commands, and for how many seconds more those of the gateway before."""
+        return frozenset(self._doubtful()), self._late()
 
     def _doubtful(self) -> Collection[UUID]:
         """The commands whose events may still land in the log."""

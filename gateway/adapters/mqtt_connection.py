@@ -18,7 +18,7 @@ from paho.mqtt.client import ConnectFlags, DisconnectFlags
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.reasoncodes import ReasonCode
 
-from gateway.adapters.mqtt_owed import OwedPubacks
+from gateway.adapters.mqtt_owed import OwedPubacks, SentPubacks
 from gateway.adapters.mqtt_packets import Publish, pack_properties, pack_puback, pack_publish
 from gateway.adapters.mqtt_wire import Wire
 from gateway.errors import LinkLost, PublishRefused
@@ -31,9 +31,6 @@ _FRAME: Final = 9
 """Bytes of a PUBLISH packet besides topic, properties and payload, at most."""
 
 _FAILURE: Final = 0x80
-_IN_DOUBT: Final = 20
-"""PUBACKs of which it is not known, when a connection ends, whether the broker has read them."""
-
 
 R = TypeVar("R")
 
@@ -61,13 +58,14 @@ class MqttDelivery:
 
 @dataclass(slots=True)
 class _Outgoing:
-    """A message on its way to the broker."""
+    """A message on its way to the broker; numbered in the order of sending."""
 
     topic: bytes
     payload: bytes
     retain: bool
     properties: bytes
     future: "asyncio.Future[None]"
+    number: int = 0
 
 
 class Connection:
@@ -99,7 +97,8 @@ class Connection:
         self._on_delivery = on_delivery
         self._on_live = on_live
         self._unacknowledged: deque[MqttDelivery] = deque()
-        self._told: deque[MqttDelivery] = deque(maxlen=_IN_DOUBT)
+        self._told = SentPubacks()
+        self._published = 0
         self._in_flight: dict[int, _Outgoing] = {}
         self._queued: deque[_Outgoing] = deque()
         self._wire = Wire(client, self._take_publish, self._take_puback)
@@ -165,7 +164,7 @@ class Connection:
             self._owed.add(delivery.packet_id, delivery)
         while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
             acknowledged = self._unacknowledged.popleft()
-            self._told.append(acknowledged)
+            self._told.add(acknowledged.packet_id, acknowledged, self._published)
             self._wire.put(pack_puback(acknowledged.packet_id))
 
     def end(self) -> None:
@@ -185,7 +184,9 @@ class Connection:
         self._in_flight.clear()
         self._queued.clear()
         # what was acknowledged last may not have reached a broker that was hanging up
-        for delivery in (*self._told, *self._unacknowledged):
+        for packet_id, told in self._told:
+            self._owed.add(packet_id, told)
+        for delivery in self._unacknowledged:
             if delivery.is_settled:
                 self._owed.add(delivery.packet_id, delivery)
         self._told.clear()
@@ -206,6 +207,8 @@ class Connection:
         while packet_id in self._in_flight:
             packet_id = self._wire.packet_id()
         self._in_flight[packet_id] = message
+        self._published += 1
+        message.number = self._published
         properties, retain = message.properties, message.retain
         self._wire.put(pack_publish(message.topic, message.payload, properties, packet_id, retain=retain))
 
@@ -247,6 +250,7 @@ class Connection:
         delivery = MqttDelivery(self, publish)
         if publish.qos:
             self._unacknowledged.append(delivery)
+            self._told.given_anew(delivery.packet_id)
         if publish.qos and self._owed.take(delivery.packet_id, delivery):
             delivery.acknowledge()
         else:
@@ -260,6 +264,7 @@ class Connection:
             self._idle.set()
         if message is None:
             return
+        self._told.confirmed(message.number)
         if code >= _FAILURE:
             reason = _told_by(code)
             self._refusal = f"; the broker had refused a message to {message.topic.decode()}: {reason}"

@@ -1,17 +1,23 @@
-"""The gateway or its store is killed at every named point of the way of a command, one after the other, under load."""
+"""Gateway, broker or store are killed at every named point of what the gateway does, one after the other, under load.
+
+Where all of them would take too long, ``make test`` tries some, drawn anew each time by the seed that pytest prints
+(``--randomly-seed`` has the same again), and ``pytest -m soak tests/crash`` tries all.
+"""
 
 import asyncio
+import os
 import random
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support import crash_points
+from tests.support.broker import Broker
 from tests.support.chosen_store import CHOSEN, EMBEDDED, STAND_IN
-from tests.support.crash_points import Point
 from tests.support.enduring_technician import enduring_technician
+from tests.support.eventstoredb_process import EventStoreProcess
 from tests.support.fleet import Fleet
 from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.site import Site, site
@@ -27,6 +33,15 @@ SETTINGS: Sections = {
 }
 ITSELF = 0
 SETTLING = 1.5
+SOME = 4
+
+own_store = pytest.mark.skipif(CHOSEN != STAND_IN, reason="needs a store of its own that can be killed")
+
+
+@pytest.fixture(params=[pytest.param(SOME, id="some"), pytest.param(1_000, id="all", marks=pytest.mark.soak)])
+def share(request: pytest.FixtureRequest) -> int:
+    """How many points are tried."""
+    return int(request.param)
 
 
 @pytest.fixture
@@ -70,7 +85,7 @@ async def test_a_kill_at_each_point_of_a_rebuild_keeps_every_promise(own_site: S
     await _run(own_site, kill_at_each)
 
 
-@pytest.mark.skipif(CHOSEN != STAND_IN, reason="needs a store of its own that can be killed")
+@own_store
 async def test_a_kill_while_commands_are_parked_and_settled_keeps_every_promise(own_site: Site) -> None:
     async def kill_at_each(gateway: GatewayProcess) -> None:
         store = gateway.store.process
@@ -92,7 +107,7 @@ async def test_a_kill_while_commands_are_parked_and_settled_keeps_every_promise(
     await _run(own_site, kill_at_each)
 
 
-@pytest.mark.skipif(CHOSEN != STAND_IN, reason="needs a store of its own that can be killed")
+@own_store
 async def test_a_store_that_is_killed_at_each_point_keeps_every_promise(own_site: Site) -> None:
     async def kill_at_each(gateway: GatewayProcess) -> None:
         store = gateway.store.process
@@ -107,11 +122,60 @@ async def test_a_store_that_is_killed_at_each_point_keeps_every_promise(own_site
     await _run(own_site, kill_at_each)
 
 
+@own_store
+async def test_a_store_that_is_killed_at_points_of_start_and_rebuild_keeps_every_promise(
+    own_site: Site, share: int
+) -> None:
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        store = gateway.store.process
+        assert store is not None
+        for label in _shuffled([*crash_points.START, *crash_points.REBUILD], share):
+            gateway.launch((label, 1, store.process_id))
+            if label in crash_points.REBUILD:
+                await _rebuild(gateway)
+            await asyncio.to_thread(store.wait_killed)
+            await asyncio.to_thread(store.start)
+            if label in crash_points.START:
+                await asyncio.to_thread(gateway.wait_online)
+            await asyncio.to_thread(gateway.kill)
+
+    await _run(own_site, kill_at_each)
+
+
+@own_store
+async def test_a_store_that_is_killed_while_commands_are_parked_and_settled_keeps_every_promise(
+    own_site: Site, share: int
+) -> None:
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        store = gateway.store.process
+        assert store is not None
+        for label in _shuffled(crash_points.PARKING, share):
+            await _die_while_parking(gateway, label, store)
+            await asyncio.to_thread(gateway.kill)
+
+    await _run(own_site, kill_at_each)
+
+
+@own_store
+async def test_a_broker_that_is_killed_while_commands_are_parked_and_settled_costs_no_promise(
+    own_site: Site, share: int
+) -> None:
+    async def kill_at_each(gateway: GatewayProcess) -> None:
+        for label in _shuffled(crash_points.PARKING, share):
+            await _die_while_parking(gateway, label, own_site.broker)
+            await asyncio.to_thread(gateway.wait_online)
+            await asyncio.to_thread(gateway.kill)
+
+    await _run(own_site, kill_at_each, broker_forgets=True)
+
+
 async def test_a_broker_that_is_killed_at_each_point_costs_no_promise(own_site: Site) -> None:
     broker = own_site.broker
 
     async def kill_at_each(gateway: GatewayProcess) -> None:
         under_load = crash_points.COMMAND_PATH | crash_points.READ_SIDE
+        if CHOSEN == EMBEDDED:
+            under_load |= crash_points.EMBEDDED
         for label in _shuffled(under_load | crash_points.START | crash_points.REBUILD):
             gateway.launch((label, random.randint(1, 3) if label in under_load else 1, broker.process_id))
             if label in crash_points.REBUILD:
@@ -151,8 +215,31 @@ async def _rebuild(gateway: GatewayProcess) -> None:
     gateway.signal(signal.SIGUSR1)
 
 
-def _shuffled(points: Mapping[str, Point]) -> list[str]:
-    return random.sample(list(points), len(points))
+def _shuffled(points: Iterable[str], most: int = 1_000) -> list[str]:
+    labels = list(points)
+    chosen = random.sample(labels, min(most, len(labels)))
+    print("points, in this order:", ", ".join(chosen))  # noqa: T201 - to be seen when it fails
+    return chosen
+
+
+async def _die_while_parking(gateway: GatewayProcess, label: str, victim: Broker | EventStoreProcess) -> None:
+    """Let the store stand still for a while, again and again, until the victim has been killed there; start it anew."""
+    store = gateway.store.process
+    assert store is not None
+    process_id = store.process_id
+    gateway.launch((label, random.randint(1, 3), victim.process_id))
+    await asyncio.to_thread(gateway.wait_online)
+    dying = asyncio.create_task(asyncio.to_thread(victim.wait_killed))
+    while not dying.done():
+        os.kill(process_id, signal.SIGSTOP)
+        # long enough to park, and then there is something to settle
+        await asyncio.wait({dying}, timeout=random.uniform(0.8, 1.6))
+        if victim is store and dying.done():
+            break
+        os.kill(process_id, signal.SIGCONT)
+        await asyncio.wait({dying}, timeout=SETTLING)
+    await dying
+    await asyncio.to_thread(victim.start)
 
 
 async def _die_at(gateway: GatewayProcess, label: str, passage: int) -> None:

@@ -18,6 +18,7 @@ from tests.support.gateway_process import GatewayProcess, Sections
 from tests.support.site import Site
 from tests.support.tcp_line import Direction
 from tests.support.tcp_proxy import TcpProxy
+from tests.support.technician import technician
 from tests.support.verdict import assert_kept
 
 pytestmark = pytest.mark.timeout(120)
@@ -28,6 +29,7 @@ SETTINGS: Sections = {
     "health": {"interval": 0.2},
 }
 QUEUE = 20
+DROPPED = "$SYS/broker/publish/messages/dropped"
 
 
 @dataclass
@@ -174,14 +176,26 @@ async def test_a_rival_for_the_client_id_is_reported_and_outlived(plant: Plant) 
     assert plant.gateway.log("link_lost")
 
 
-@pytest.mark.parametrize("plant", [{"max_queued_messages": str(QUEUE)}], indirect=True)
-async def test_what_a_full_queue_has_dropped_is_sent_again(plant: Plant) -> None:
+@pytest.mark.parametrize("plant", [{"max_queued_messages": str(QUEUE), "sys_interval": "1"}], indirect=True)
+async def test_what_the_gateways_full_queue_has_dropped_is_told_and_sent_again(plant: Plant) -> None:
     async def fill() -> None:
-        await asyncio.to_thread(plant.gateway.terminate)
-        await asyncio.sleep(1.0)
+        async with Client("127.0.0.1", plant.broker.port) as watcher:
+            await watcher.subscribe(DROPPED)
+            await asyncio.to_thread(plant.gateway.terminate)
+            before = int(await _value(watcher))
+            # nobody else's queue is full: the technician's is read
+            while int(await _value(watcher)) <= before:
+                pass
         await asyncio.to_thread(plant.gateway.start)
+        async with technician(plant.broker.port) as tech:
+            await tech.until("gateway/health", lambda health: (health["broker"]["dropped"] or 0) > before)
 
     await _under_load(plant, fill, forgets=True)
+
+
+async def _value(client: Client) -> bytes:
+    async with asyncio.timeout(20):
+        return bytes((await anext(client.messages)).payload)
 
 
 def _client_id(gateway: GatewayProcess) -> str:

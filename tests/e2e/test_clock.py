@@ -25,7 +25,9 @@ MODEL = {"model": "T-1000"}
 def clocked(tmp_path: Path) -> Iterator[tuple[Site, GatewayWithClock]]:
     broker = Broker(tmp_path / "broker")
     gateway = GatewayWithClock(
-        tmp_path / "gateway", broker.port, {"limits": {"commands_per_second": RATE, "burst": BURST}}
+        tmp_path / "gateway",
+        broker.port,
+        {"limits": {"commands_per_second": RATE, "burst": BURST}, "outages": {"settle": 0.2}},
     )
     try:
         broker.start()
@@ -85,6 +87,18 @@ async def test_a_clock_that_is_set_and_set_back_stops_nothing_and_leaves_the_ord
     assert _is_about(acks[1]["persisted_at"], datetime.now(UTC) + there), "times are those of the clock, right or wrong"
     assert (copy["duplicate"], copy["persisted_at"]) == (True, acks[1]["persisted_at"])
     assert _is_about(state["updated_at"], datetime.now(UTC))
+
+
+async def test_a_jump_of_the_clock_is_in_the_ledger(clocked: tuple[Site, GatewayWithClock]) -> None:
+    site, gateway = clocked
+    async with site.technician() as tech:
+        await tech.send("pump-1", "pump-1", "register", MODEL)
+        gateway.set_clock(HOURS)
+        ledger = await tech.until("state/gw1", lambda state: "clock" in state["counts"], within=20)
+        (outage,) = ledger["outages"].values()
+    assert outage["kind"] == "clock"
+    assert "+18000" in outage["cause"]
+    assert _is_about(outage["ended_at"], datetime.now(UTC) + HOURS)
 
 
 @pytest.mark.parametrize("offset", [-HOURS, HOURS])

@@ -1,11 +1,14 @@
 """One device sends as fast as it can while others work."""
 
 import asyncio
+from itertools import count
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 
+from gateway.settings import LimitSettings
 from tests.support.broker import Broker
 from tests.support.eventstoredb_process import EventStoreProcess
 from tests.support.gateway_process import GatewayProcess
@@ -17,6 +20,12 @@ FLOOD = 900
 POLITE = 10
 BATCH = 20
 MODEL = {"model": "T-1000"}
+WINDOW = 100
+MEASURED = 30
+BURST = 100
+LONGER = 20
+AT_ONCE = 2.0
+"""Seconds; where waiting takes less than a moment, so many times as long says nothing."""
 
 
 @pytest.mark.parametrize("rate", [0.0, 50.0], ids=["without a limit", "with a limit"])
@@ -63,6 +72,23 @@ async def test_no_command_is_overtaken_by_more_of_a_flood_than_a_batch_or_two(tm
     ]
     assert len(overtaken) == FLOOD // 100
     assert max(overtaken) <= 2 * BATCH
+
+
+async def test_under_the_default_limit_a_flood_makes_another_device_wait_a_little_at_most(tmp_path: Path) -> None:
+    limits = {"commands_per_second": LimitSettings().commands_per_second, "burst": BURST}
+    with site(tmp_path, {"limits": limits}) as plant:
+        async with plant.technician() as tech, plant.technician() as other:
+            for device in ("loud", "calm"):
+                await tech.send(device, device, "register", MODEL)
+            alone = [await _waited(other, number) for number in range(MEASURED)]
+            turned_away, stop = asyncio.Event(), asyncio.Event()
+            flood = asyncio.create_task(_flood_on(tech, turned_away, stop))
+            # before that it may do what it likes
+            await turned_away.wait()
+            beside = [await _waited(other, MEASURED + number) for number in range(MEASURED)]
+            stop.set()
+            await flood
+    assert median(beside) < max(LONGER * median(alone), AT_ONCE), (median(alone), median(beside))
 
 
 async def test_memory_does_not_grow_with_the_length_of_a_flood(tmp_path: Path) -> None:
@@ -124,6 +150,27 @@ async def _flood(tech: Technician, first: int = 0, *, final: bool = True) -> lis
     acks = [await answer(f"loud-{number}") for number in numbers]
     await asyncio.gather(*sending)
     return acks
+
+
+async def _flood_on(tech: Technician, turned_away: asyncio.Event, stop: asyncio.Event) -> None:
+    """Reports without end, many of them under way at once; says when the first is refused as too fast."""
+    numbers = count()
+
+    async def one_after_the_other() -> None:
+        while not stop.is_set():
+            number = next(numbers)
+            await _publish(tech, "loud", number)
+            if (await tech.ack(f"loud-{number}"))["code"] == 429:
+                turned_away.set()
+
+    await asyncio.gather(*(one_after_the_other() for _ in range(WINDOW)))
+
+
+async def _waited(tech: Technician, number: int) -> float:
+    """Seconds for one report."""
+    began = asyncio.get_running_loop().time()
+    assert (await _report(tech, "calm", number))["code"] == 200
+    return asyncio.get_running_loop().time() - began
 
 
 async def _report(tech: Technician, device: str, number: int) -> Any:

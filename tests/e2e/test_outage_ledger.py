@@ -4,6 +4,7 @@ import asyncio
 import json
 from pathlib import Path
 
+from tests.support.asking import ask
 from tests.support.broker import Broker
 from tests.support.gateway_process import GatewayProcess
 from tests.support.technician import technician
@@ -30,6 +31,11 @@ async def test_a_crash_and_a_lost_session_are_recorded_and_the_session_waits_for
             (outage,) = ledger["unacknowledged"]
             assert ledger["unacknowledged"][outage]["kind"] == "session"
             assert [line["kind"] for line in await asyncio.to_thread(_ledger, gateway, "--open")] == ["session"]
+            asked = (await ask(tech, "alice", "outages"))["result"]
+            assert (asked["gateway"], asked["pending"]) == ("gw1", [])
+            assert asked["counts"] == ledger["counts"]
+            assert sorted(line["kind"] for line in asked["outages"].values()) == ["broker", "crash"]
+            assert {id_: line["kind"] for id_, line in asked["unacknowledged"].items()} == {outage: "session"}
             health = await tech.until("gateway/health", lambda health: outage in health["outages"]["unacknowledged"])
             assert health["outages"]["open"] == {}
 

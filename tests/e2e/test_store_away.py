@@ -21,7 +21,13 @@ from tests.support.technician import Body, Technician, technician
 pytestmark = pytest.mark.embedded
 
 MODEL = {"model": "T-1000"}
-QUICK: Sections = {"event_store": {"patience": 0.5, "deadline": 1.0, "keepalive": 0.5}}
+AT_ONCE = 5.0
+"""Seconds, ten times the patience: a busy machine is slow."""
+
+QUICK: Sections = {
+    "event_store": {"patience": 0.5, "deadline": 1.0, "keepalive": 0.5},
+    "outages": {"settle": 0.2},
+}
 
 
 class Plant:
@@ -106,8 +112,10 @@ async def test_parked_commands_take_effect_once_in_order_and_ahead_of_newer_ones
         newer = await report(tech, 30)
         assert newer["code"] in {200, 202}
         settled = [await tech.final(f"p-{number}") for number in range(31)]
+        ledger = await tech.until("state/gw1", lambda state: "store" in state["counts"])
     assert [ack["revision"] for ack in settled] == list(range(1, 32))
     assert effects(plant) == ["r", *(f"p-{number}" for number in range(31))]
+    assert [line["kind"] for line in ledger["outages"].values()] == ["store"]
 
 
 async def test_a_kill_while_commands_are_parked_loses_none(plant: Plant) -> None:
@@ -247,6 +255,7 @@ def _count(number: int) -> Body:
 
 async def test_a_device_that_floods_neither_delays_nor_costs_another_while_the_store_is_away(tmp_path: Path) -> None:
     plant = Plant(tmp_path, {**QUICK, "limits": {"parked_per_actor": 50, "commands_per_second": 0.0}})
+    loop = asyncio.get_running_loop()
     try:
         plant.gateway.start()
         async with technician(plant.broker.port) as tech:
@@ -254,11 +263,17 @@ async def test_a_device_that_floods_neither_delays_nor_costs_another_while_the_s
             await tech.send("loud", "loud", "register", MODEL)
             plant.store.kill()
             await report(tech, 0, "loud")
+            began = loop.time()
             flood = [asyncio.create_task(report(tech, number, "loud")) for number in range(1, 400)]
             assert (await report(tech, 0, "calm"))["code"] == 202
+            calm_waited = loop.time() - began
             codes = [(await one)["code"] for one in flood]
+            loud_waited = loop.time() - began
             assert codes.count(202) == 49
             assert codes.count(503) == 350
+            # once it is known that the store is away, nobody waits for it any more
+            assert calm_waited < AT_ONCE
+            assert loud_waited < 2 * AT_ONCE
             plant.store.start()
             assert (await tech.final("calm-0"))["code"] == 200
     finally:

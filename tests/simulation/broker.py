@@ -1,14 +1,15 @@
 """A broker with one session, the gateway's: its queue, its window, its redelivery, and its ways to lose things."""
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from gateway.messages import NO_PROPERTIES, MessageProperties
+from tests.simulation.wire import Wire
 from tests.simulation.world import World
 
 Body = dict[str, Any]
@@ -16,6 +17,8 @@ Key = tuple[str, str, str]
 """Of a command: its actor, its device, its id."""
 
 ROOT = "edge/gw1"
+
+M = TypeVar("M")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,52 +44,23 @@ class Session:
 
     queue: deque[Message] = field(default_factory=deque)
     in_flight: "OrderedDict[int, Message]" = field(default_factory=OrderedDict)
-    packet_ids: Iterator[int] = field(default_factory=lambda: count(1))
+    last_packet_id: int = 0
+    before: dict[int, Message] = field(default_factory=dict)
+    """What each packet id was given to before."""
 
-
-class Wire:
-    """One connection: bytes arrive in order, until the one or the other side notices that it is broken."""
-
-    def __init__(self, world: World) -> None:
-        self.broker_side = True
-        self.client_side = True
-        self.on_client_close: Callable[[], None] = _nothing
-        self._world = world
-        self._last = {"broker": 0.0, "client": 0.0}
-
-    def to_broker(self, action: Callable[[], None]) -> None:
-        self._send("broker", lambda: action() if self.broker_side else None)
-
-    def to_client(self, action: Callable[[], None]) -> None:
-        self._send("client", lambda: action() if self.client_side else None)
-
-    def cut(self, *, skew: float = 0.5) -> None:
-        """Both sides notice, each in its own time."""
-        later, dice = self._world.loop.call_later, self._world.dice
-        later(dice.uniform(0, skew), self.close_broker_side)
-        later(dice.uniform(0, skew), self.close_client_side)
-
-    def close_broker_side(self) -> None:
-        self.broker_side = False
-
-    def close_client_side(self) -> None:
-        if self.client_side:
-            self.client_side = False
-            self.on_client_close()
-
-    def _send(self, to: str, arrive: Callable[[], None]) -> None:
-        slow = 0.3 if self._world.chance(0.05) else 0.02
-        at = max(self._last[to], self._world.loop.time() + self._world.dice.uniform(0.0005, slow))
-        # in order: not at the same time as the one before
-        self._last[to] = at + 1e-6
-        self._world.loop.call_at(self._last[to], arrive)
+    def packet_id(self, most: int) -> int:
+        """The next one that is free: one that was acknowledged is soon another message's."""
+        while True:
+            self.last_packet_id = self.last_packet_id % most + 1
+            if self.last_packet_id not in self.in_flight:
+                return self.last_packet_id
 
 
 class Broker:
     """Routes commands to the gateway, and what the gateway publishes to whom it is for.
 
     Attributes:
-        first_delivered: the commands in the order in which the gateway was first given each.
+        delivered: each command with the number of its first and of its last delivery.
         dropped: commands of which a copy was lost here, after the broker had taken it.
         answers: what the gateway said of each command, as it arrived.
         pubacks: how many copies of each command the gateway has acknowledged.
@@ -101,7 +75,7 @@ class Broker:
         in_inbox: Callable[[Key], bool],
         in_log: Callable[[str], bool],
     ) -> None:
-        self.first_delivered: dict[Key, int] = {}
+        self.delivered: dict[Key, tuple[int, int]] = {}
         self.dropped: set[Key] = set()
         self.answers: defaultdict[Key, list[Body]] = defaultdict(list)
         self.pubacks: Counter[Key] = Counter()
@@ -116,6 +90,9 @@ class Broker:
         self._subscribed = False
         self._deliver: Callable[[Message, int, bool], None] = _ignore
         self._numbers = count(1)
+        self._deliveries = count(1)
+        self._last_confirmed = 0.0
+        self._arrived: set[int] = set()
         self._last_to_sender = 0.0
 
     # the senders' side
@@ -153,8 +130,12 @@ class Broker:
 
     def resume(self) -> None:
         """Redeliver what was not acknowledged, before anything newer."""
-        if self.session is not None and self._subscribed:
-            for packet_id, message in self.session.in_flight.items():
+        session = self.session
+        if session is not None and self._subscribed:
+            if not self._world.limits.ordered:
+                session.in_flight = OrderedDict(self._disordered(list(session.in_flight.items()), lambda one: one[1]))
+                session.queue = deque(self._disordered(list(session.queue), lambda one: one))
+            for packet_id, message in session.in_flight.items():
                 self._send(packet_id, message, again=True)
             self._pump()
 
@@ -186,9 +167,11 @@ class Broker:
         message = session.in_flight.pop(packet_id, None) if session is not None else None
         if message is None:
             return
+        assert session is not None
+        before, session.before[packet_id] = session.before.get(packet_id), message
         self._world.tell("broker", "PUBACK", message.key, message.number)
         key = message.key
-        if key is not None:
+        if key is not None and not (before is not None and self._is_twin(message, before)):
             self.pubacks[key] += 1
             if len(self.answers[key]) < self.pubacks[key]:
                 self._world.broken(f"{key}: PUBACK before its answer was with the broker")
@@ -203,6 +186,34 @@ class Broker:
             self.feed.append(orjson.loads(payload)["id"])
         elif kind == "ack":
             self._answered(orjson.loads(payload))
+
+    def confirm(self, wire: Wire, confirmed: Callable[[], None]) -> None:
+        """PUBACK what the gateway published, in this order [MQTT-4.6.0-2]; perhaps late, perhaps twice."""
+        world, weather = self._world, self._world.weather
+        later = world.dice.uniform(0, weather.broker_delay) if weather.broker_delay else 0.0
+        self._last_confirmed = max(self._last_confirmed, world.loop.time() + later)
+        for _ in range(2 if world.chance(weather.broker_repeats) else 1):
+            self._last_confirmed += 1e-6
+            world.loop.call_at(self._last_confirmed, wire.to_client, confirmed)
+
+    def _is_twin(self, message: Message, before: Message) -> bool:
+        """Whether the gateway, which was not told that its PUBACK arrived, cannot know it from the one before.
+
+        It has come only as one that is brought again, under the packet id of a copy with the same bytes.
+        """
+        return message.number not in self._arrived and (message.topic, message.payload) == (
+            before.topic,
+            before.payload,
+        )
+
+    def _disordered(self, messages: list[M], message_of: Callable[[M], Message]) -> list[M]:
+        """In any order but among those of one topic: that is all that MQTT asks for [MQTT-4.6.0-6]."""
+        topics = [message_of(one).topic for one in messages]
+        self._world.dice.shuffle(topics)
+        waiting: defaultdict[str, deque[M]] = defaultdict(deque)
+        for one in messages:
+            waiting[message_of(one).topic].append(one)
+        return [waiting[topic].popleft() for topic in topics]
 
     def _answered(self, body: Body) -> None:
         world, key = self._world, (body["actor"], body["device"], body["command_id"])
@@ -221,7 +232,7 @@ class Broker:
         if session is None or not self._subscribed or self._wire is None or not self._wire.broker_side:
             return
         while session.queue and len(session.in_flight) < limit:
-            packet_id, message = next(session.packet_ids), session.queue.popleft()
+            packet_id, message = session.packet_id(self._world.limits.packet_ids), session.queue.popleft()
             session.in_flight[packet_id] = message
             self._send(packet_id, message, again=False)
 
@@ -232,7 +243,10 @@ class Broker:
         def arrive() -> None:
             self._world.tell("gateway", "delivery", message.key, message.number, again)
             if message.key is not None:
-                self.first_delivered.setdefault(message.key, len(self.first_delivered))
+                number = next(self._deliveries)
+                self.delivered[message.key] = self.delivered.get(message.key, (number, number))[0], number
+            if not again:
+                self._arrived.add(message.number)
             deliver(message, packet_id, again)
 
         self._wire.to_client(arrive)
@@ -242,9 +256,6 @@ class Broker:
             self._world.tell("broker", "dropped", message.key, message.number, reason)
             if message.key is not None:
                 self.dropped.add(message.key)
-
-
-def _nothing() -> None: ...
 
 
 def _ignore(_message: Message, _packet_id: int, _again: bool) -> None: ...  # noqa: FBT001 - as it is called

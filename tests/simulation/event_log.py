@@ -11,15 +11,13 @@ from gateway.codec import follows, outcome_of
 from gateway.errors import StoreUnavailable, WrongExpectedRevision
 from gateway.messages import NO_STREAM, Appended, NewEvent, Outcome, RecordedEvent, Verdict
 from tests.simulation.disk import Database, DiskVerdicts, Process
+from tests.simulation.faults import LATEST
 from tests.simulation.world import World, fail, resolve, settle
 
 R = TypeVar("R")
 
 PAGE = 500
 DEADLINE = 5.0
-LATEST = 8.0
-"""Seconds after which a write that nobody heard of has landed, or never will."""
-
 INDEX_LAG = timedelta(seconds=1)
 """What a gateway had heard of so shortly before its end, the next one may not know."""
 
@@ -154,8 +152,12 @@ class RemoteLog(Access):
         weather = world.weather
         if weather.store == "refusing":
             later(dice.uniform(0.001, 0.05), fail, future, StoreUnavailable("the store refuses"))
-        elif weather.store == "silent" or world.chance(weather.store_loss):
-            fate = "lost" if not writes else dice.choice(("lost", "done", "late"))
+        elif (
+            weather.store == "silent"
+            or world.chance(weather.store_loss)
+            or (writes and world.chance(weather.write_loss))
+        ):
+            fate = "lost" if not writes else dice.choice(("lost", "done", "late", "late"))
             if writes:
                 world.tell("store", f"call of gateway {self._process.number} without an answer", fate)
             if fate != "lost":

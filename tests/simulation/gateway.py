@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from gateway.access import Access, OperatorRule
+from gateway.adapters.event_index import EventIndex
+from gateway.adapters.indexed_store import IndexedOutcomes, IndexedStore
+from gateway.adapters.sqlite import Database as SqliteDatabase
+from gateway.adapters.sqlite_outcomes import SqliteOutcomes
 from gateway.adapters.tinydb_cache import ReadCache, UnusableCacheError
 from gateway.aggregates import Aggregates
 from gateway.codec import EventCodec
@@ -37,7 +41,9 @@ from tests.simulation.disk import (
     DiskVerdicts,
     Process,
 )
-from tests.simulation.event_log import LATEST, EmbeddedLog, Log, Memory, RemoteLog
+from tests.simulation.event_log import EmbeddedLog, Log, Memory, RemoteLog
+from tests.simulation.faults import LATEST
+from tests.simulation.index import FLUSH_INTERVAL, IndexFile, IndexVerdicts, new_index
 from tests.simulation.link import Link
 from tests.simulation.world import World
 
@@ -53,6 +59,7 @@ class Parts:
 
     link = Link
     cache = ReadCache
+    index = EventIndex
 
     def store(self, world: World, store: EventStore) -> EventStore:  # noqa: ARG002 - for those who need it
         return store
@@ -131,7 +138,7 @@ class Gateway:
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as group:
-            store, outcomes = self._storage()
+            store, outcomes = self._storage(group)
             limits = self._world.limits
             self.parking = Parking(
                 DiskInbox(self._database), store, self._world, ParkingLimits(limits.parked, limits.parked_per_actor)
@@ -155,14 +162,23 @@ class Gateway:
                 group.create_task(work, name=name)
             self.running = True
 
-    def _storage(self) -> tuple[EventStore, Outcomes]:
-        world, log = self._world, self._outside.log
+    def _storage(self, group: asyncio.TaskGroup) -> tuple[EventStore, Outcomes]:
+        world, log, parts = self._world, self._outside.log, self._parts
+        if not world.limits.embedded and world.limits.indexed:
+            remote = RemoteLog(world, log, self.process)
+            file = cast("SqliteDatabase", IndexFile(self._database, self._outside.index))
+            index = parts.index(file, remote)
+            group.create_task(index.keep_flushed(FLUSH_INTERVAL), name="event index")
+            verdicts = cast("SqliteOutcomes", IndexVerdicts(self._database))
+            return parts.store(world, IndexedStore(remote, index)), parts.outcomes(
+                IndexedOutcomes(remote, index, verdicts)
+            )
         if world.limits.embedded:
             access: EmbeddedLog | RemoteLog = EmbeddedLog(world, log, self.process, self._database)
         else:
             access = RemoteLog(world, log, self.process)
         memory = Memory(world, access, DiskVerdicts(self._database))
-        return self._parts.store(world, access), self._parts.outcomes(memory)
+        return parts.store(world, access), parts.outcomes(memory)
 
     def _open_cache(self) -> ReadCache:
         path = cast("Path", CacheFile(self._outside.disk, self.process, self._outside.on_flush))
@@ -250,6 +266,7 @@ class Outside:
         self.disk = disk
         self.log = log
         self.broker = broker
+        self.index = new_index()
         self.on_flush = on_flush
         self.on_load = on_load
 

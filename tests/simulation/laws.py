@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from itertools import pairwise
+from itertools import combinations, pairwise
 from typing import Any, Final
 
 import orjson
@@ -15,13 +15,13 @@ from gateway.ports import ReadModel
 from tests.simulation.broker import ROOT, Body, Broker, Key
 from tests.simulation.event_log import Log
 from tests.simulation.senders import PARKED, REUSED, TRANSIENT, Command, Ledger
+from tests.support.judge import WITH_EFFECT, altered
 
 STRANGER: Final = "somebody-else"
-ACCEPTED: Final = frozenset({200, 201, 204})
 
 
-def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
-    """Every promise to senders that a run has broken."""
+def broken(ledger: Ledger, broker: Broker, log: Log, *, ordered: bool) -> list[str]:
+    """Every promise to senders that a run has broken; ``ordered`` is whether the broker keeps its order."""
     effects = _effects(log.events)
     return [
         *(
@@ -34,16 +34,26 @@ def broken(ledger: Ledger, broker: Broker, log: Log) -> list[str]:
             for key, one in ledger.sent.items()
             for fault in _verdict(one, broker, effects.get(key, ()))
         ),
-        *_disorder(broker, effects),
+        *altered({key: (one.name, one.data) for key, one in ledger.sent.items()}, _told(log.events)),
+        *_disorder(broker, effects, ordered=ordered),
     ]
 
 
 def _effects(events: Sequence[RecordedEvent]) -> dict[Key, list[RecordedEvent]]:
     effects: defaultdict[Key, list[RecordedEvent]] = defaultdict(list)
     for event in events:
-        metadata = read_metadata(event)
-        effects[str(metadata["actor"]), event.stream.removeprefix("device-"), str(metadata["command_id"])].append(event)
+        effects[_key(event)].append(event)
     return effects
+
+
+def _told(events: Sequence[RecordedEvent]) -> Iterator[tuple[Key, str, Body]]:
+    for event in events:
+        yield _key(event), event.type, orjson.loads(event.data)
+
+
+def _key(event: RecordedEvent) -> Key:
+    metadata = read_metadata(event)
+    return str(metadata["actor"]), event.stream.removeprefix("device-"), str(metadata["command_id"])
 
 
 def _verdict(one: Command, broker: Broker, effects: Sequence[RecordedEvent]) -> Iterator[str]:
@@ -60,6 +70,8 @@ def _verdict(one: Command, broker: Broker, effects: Sequence[RecordedEvent]) -> 
         yield f"was given answers that differ: {[_content(body) for body in final]}"
     if sum(not body["duplicate"] for body in final) > 1:
         yield "was called new more than once"
+    if bool(effects) != (first["code"] in WITH_EFFECT):
+        yield f"was answered {first['code']}, and the log has {len(effects)} events of it"
     told = [(event["id"], event["type"], event["revision"]) for event in first["events"]]
     there = [(str(event.id), event.type, event.revision) for event in effects]
     if told != there:
@@ -80,16 +92,22 @@ def _content(body: Body) -> Body:
     return {name: value for name, value in body.items() if name not in {"duplicate", "epoch"}}
 
 
-def _disorder(broker: Broker, effects: Mapping[Key, Sequence[RecordedEvent]]) -> Iterator[str]:
-    """Per device in the order in which the broker delivered, but for what it lost and what was to be sent again."""
-    devices: defaultdict[str, list[tuple[int, Key]]] = defaultdict(list)
-    for key, number in broker.first_delivered.items():
+def _disorder(broker: Broker, effects: Mapping[Key, Sequence[RecordedEvent]], *, ordered: bool) -> Iterator[str]:
+    """Per device in the order in which the broker delivered, but for what it lost and what was to be sent again.
+
+    A broker that brings messages again in another order decides by that about those that had no effect yet. There,
+    less is promised: what was delivered for the last time before another was delivered at all takes effect before it.
+    """
+    devices: defaultdict[str, list[tuple[int, int, Key]]] = defaultdict(list)
+    for key, (first, last) in broker.delivered.items():
         again = any(body["code"] in TRANSIENT - {408} for body in broker.answers[key])
         if effects.get(key) and not again and key not in broker.dropped:
-            devices[key[1]].append((number, key))
+            devices[key[1]].append((first, last, key))
     for commands in devices.values():
-        for (_, earlier), (_, later) in pairwise(sorted(commands)):
-            if effects[earlier][0].position > effects[later][0].position:
+        commands.sort()
+        pairs = pairwise(commands) if ordered else combinations(commands, 2)
+        for (_, last, earlier), (first, _, later) in pairs:
+            if (ordered or last < first) and effects[earlier][0].position > effects[later][0].position:
                 yield f"{later} took effect before {earlier}, which was delivered first"
 
 

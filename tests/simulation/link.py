@@ -1,13 +1,15 @@
-"""The gateway's link to the model of the broker; it keeps the rules of the real one."""
+"""The gateway's link to the model of the broker; it keeps the rules of the real one, and owes PUBACKs as that does."""
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from gateway.adapters.mqtt_owed import OwedPubacks, SentPubacks
 from gateway.errors import LinkLost, StoreUnavailable
 from gateway.messages import NO_PROPERTIES, MessageProperties
-from tests.simulation.broker import Broker, Message, Wire
+from tests.simulation.broker import Broker, Message
+from tests.simulation.wire import Wire
 from tests.simulation.world import World, fail, resolve
 
 CONNECT_TIMEOUT = 2.0
@@ -29,13 +31,13 @@ class LinkDelivery:
 
     def acknowledge(self) -> None:
         self.is_settled = True
-        self._connection.flush_acknowledgements()
+        self._connection.settled(self)
 
 
 class Connection:
     """One connection from CONNECT to its end; all its state dies with it."""
 
-    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None]) -> None:
+    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None], owed: OwedPubacks) -> None:
         self.live = False
         self.session_present = False
         self.connected = world.loop.create_future()
@@ -45,7 +47,9 @@ class Connection:
         self._world = world
         self._broker = broker
         self._accept = accept
+        self._owed = owed
         self._unacknowledged: deque[LinkDelivery] = deque()
+        self._told = SentPubacks()
         self._in_flight: dict[int, asyncio.Future[None]] = {}
         self._published = 0
 
@@ -84,21 +88,29 @@ class Connection:
 
         def arrive() -> None:
             self._broker.receive(topic, payload, retain=retain)
-            self.wire.to_client(partial(self._confirmed, number))
+            self._broker.confirm(self.wire, partial(self._confirmed, number))
 
         self.wire.to_broker(arrive)
         return future
 
-    def flush_acknowledgements(self) -> None:
-        """PUBACK what is settled, in the order of receipt."""
-        waiting = self._unacknowledged
-        while waiting and waiting[0].is_settled:
-            delivery = waiting.popleft()
-            if self.live:
-                self.wire.to_broker(partial(self._broker.puback, delivery.packet_id))
+    def settled(self, delivery: LinkDelivery) -> None:
+        """PUBACK what is settled, in the order of receipt; too late, it is owed."""
+        if not self.live and self._owed.debtor is self:
+            self._owed.add(delivery.packet_id, delivery)
+        while self.live and self._unacknowledged and self._unacknowledged[0].is_settled:
+            acknowledged = self._unacknowledged.popleft()
+            self._told.add(acknowledged.packet_id, acknowledged, self._published)
+            self.wire.to_broker(partial(self._broker.puback, acknowledged.packet_id))
 
     def end(self) -> None:
         self.live = False
+        for packet_id, told in self._told:
+            self._owed.add(packet_id, told)
+        for delivery in self._unacknowledged:
+            if delivery.is_settled:
+                self._owed.add(delivery.packet_id, delivery)
+        self._told.clear()
+        self._unacknowledged.clear()
         self.ended.set()
         for future in self._in_flight.values():
             fail(future, LinkLost("the connection ended before the broker confirmed"))
@@ -114,16 +126,24 @@ class Connection:
 
     def _connack(self, present: bool) -> None:  # noqa: FBT001 - as it is called
         self.live, self.session_present = True, present
+        self._owed.debtor = self
+        if not present:
+            self._owed.forget()
         resolve(self.connected)
 
     def _deliver(self, message: Message, packet_id: int, redelivered: bool) -> None:  # noqa: FBT001 - as it is called
         delivery = LinkDelivery(self, message, packet_id, redelivered=redelivered)
         self._unacknowledged.append(delivery)
-        self._accept(delivery)
+        self._told.given_anew(packet_id)
+        if self._owed.take(packet_id, delivery):
+            delivery.acknowledge()
+        else:
+            self._accept(delivery)
 
     def _confirmed(self, number: int) -> None:
         future = self._in_flight.pop(number, None)
         if future is not None:
+            self._told.confirmed(number)
             resolve(future)
 
 
@@ -141,6 +161,7 @@ class Link:
         self._world = world
         self._broker = broker
         self._next_epoch = next_epoch
+        self._owed = OwedPubacks()
 
     def publish(
         self,
@@ -181,7 +202,7 @@ class Link:
 
     async def _serve(self) -> None:
         self.attempts += 1
-        connection = self.connection_type(self._world, self._broker, self.accept)
+        connection = self.connection_type(self._world, self._broker, self.accept, self._owed)
         self.connection = connection
         try:
             await connection.open()

@@ -3,10 +3,13 @@
 import asyncio
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, ClassVar, Final, cast
 from uuid import UUID
 
+from gateway.adapters.event_index import EventIndex
+from gateway.adapters.mqtt_owed import OwedPubacks
 from gateway.adapters.tinydb_cache import ReadCache
 from gateway.errors import StoreUnavailable
 from gateway.handler import Handler
@@ -19,6 +22,7 @@ from tests.simulation.link import Connection, Link, LinkDelivery
 from tests.simulation.world import World
 
 WINDOW: Final = 8
+MANY: Final = 4
 
 
 class _Around:
@@ -85,16 +89,14 @@ class _CarelessConnection(Connection):
 
     newest: ClassVar[dict[Broker, Connection]] = {}
 
-    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None]) -> None:
-        super().__init__(world, broker, accept)
+    def __init__(self, world: World, broker: Broker, accept: Callable[[LinkDelivery], None], owed: OwedPubacks) -> None:
+        super().__init__(world, broker, accept, owed)
         self.newest.clear()
         self.newest[broker] = self
 
-    def flush_acknowledgements(self) -> None:
-        waiting, wire = self._unacknowledged, self.newest[self._broker].wire
-        while waiting and waiting[0].is_settled:
-            packet_id = waiting.popleft().packet_id
-            wire.to_broker(lambda packet_id=packet_id: self._broker.puback(packet_id))  # type: ignore[misc]
+    def settled(self, delivery: LinkDelivery) -> None:
+        wire = self.newest[self._broker].wire
+        wire.to_broker(lambda: self._broker.puback(delivery.packet_id))
 
 
 class _CarelessLink(Link):
@@ -139,6 +141,16 @@ class CheckpointAhead(Parts):
     cache = _HastyCache
 
 
+class _BlindIndex(EventIndex):
+    """Relies on what it has heard, though a crash may have cost it that."""
+
+    async def cover(self, stream: str, revision: int) -> None: ...
+
+
+class IndexNotCompleted(Parts):
+    index = _BlindIndex
+
+
 class _SwappingHandler(_Around):
     """Tries again from the other end."""
 
@@ -153,6 +165,47 @@ class _SwappingHandler(_Around):
 class OrderSwappedOnRetry(Parts):
     def handler(self, handler: Handler) -> Handler:
         return cast("Handler", _SwappingHandler(handler))
+
+
+class _MixingStore(_Around):
+    """Where events of one kind are written together, each gets the content of another one."""
+
+    async def append(self, stream: str, expected: int, events: Sequence[NewEvent]) -> Appended:
+        others = [other for other in events if other.type == events[-1].type]
+        events = [replace(event, data=others[-1].data) if event in others else event for event in events]
+        return cast("Appended", await self._part.append(stream, expected, events))
+
+
+class ContentMixedUp(Parts):
+    def store(self, world: World, store: EventStore) -> EventStore:  # noqa: ARG002 - as in Parts
+        return cast("EventStore", _MixingStore(store))
+
+
+class _HurriedHandler(_Around):
+    """Has no time for the last command of many, and says that it is done."""
+
+    async def handle(self, requests: Sequence[Request]) -> list[Answer]:
+        done = requests[:MANY]
+        answers = cast("list[Answer]", await self._part.handle(done))
+        return [*answers, *(Answer(Outcome(200, one.digest, one.received_at)) for one in requests[MANY:])]
+
+
+class AcceptedWithoutEffect(Parts):
+    def handler(self, handler: Handler) -> Handler:
+        return cast("Handler", _HurriedHandler(handler))
+
+
+class _TrustingHandler(_Around):
+    """Takes an append without an answer for one that was not done."""
+
+    async def handle(self, requests: Sequence[Request]) -> list[Answer]:
+        self._part._doubts.clear()
+        return cast("list[Answer]", await self._part.handle(requests))
+
+
+class UnansweredAppendNotDone(Parts):
+    def handler(self, handler: Handler) -> Handler:
+        return cast("Handler", _TrustingHandler(handler))
 
 
 class _OvertakingPipeline(Pipeline):
@@ -186,7 +239,11 @@ BUGS: Final[Sequence[Planted]] = (
     StaleDeliveryAcknowledged,
     LostAnswerCounted,
     CheckpointAhead,
+    IndexNotCompleted,
     OrderSwappedOnRetry,
+    ContentMixedUp,
+    AcceptedWithoutEffect,
+    UnansweredAppendNotDone,
     ParkedOvertaken,
     PubackBeforeAnswer,
 )

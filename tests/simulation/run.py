@@ -124,7 +124,8 @@ class _Course:
         except TimeoutError:
             course._say_what_is_stuck()
         await course.gateway.kill()
-        world.faults += laws.broken(course.ledger, course.broker, course.log)
+        course._outside.index.close()
+        world.faults += laws.broken(course.ledger, course.broker, course.log, ordered=world.limits.ordered)
         return course
 
     async def _go(self) -> None:
@@ -133,10 +134,14 @@ class _Course:
         # nobody sends to a gateway that the broker has never seen
         while self.broker.session is None:
             await world.wait(0.01, 0.1)
+        troubles = faults.drawn(world.dice, world.limits)
+        # somebody has to send for as long as answers get lost
+        late = any(trouble.kind == "store loses answers" and trouble.at > faults.LATEST for trouble in troubles)
+        pace = world.dice.choice((0.5, 3.0, 3.0) if late else (0.05, 0.5, 3.0))
         async with asyncio.TaskGroup() as group:
-            for trouble in faults.drawn(world.dice, world.limits):
+            for trouble in troubles:
                 group.create_task(self._trouble(trouble))
-            group.create_task(self.senders.send_all(scripts(world), world.dice.choice((0.05, 0.5, 3.0))))
+            group.create_task(self.senders.send_all(scripts(world, pace, troubles)))
         await self._settled()
         world.faults += laws.read_side(self.gateway.cache, self.broker, self.log)
         if self.gateway.failed is not None:
@@ -175,7 +180,7 @@ class _Course:
 
     async def _trouble(self, trouble: Trouble) -> None:
         world, weather = self.world, self.world.weather
-        await _until(world, trouble.at)
+        await world.until(trouble.at)
         world.tell("TROUBLE", trouble.kind, round(trouble.lasts, 3))
         if trouble.kind == "gateway is killed":
             await self._kill(trouble.lasts)
@@ -247,11 +252,6 @@ class _Course:
         most = limits.receive_maximum * gateway.attempts + len(self.disk.inbox)
         if gateway.pipeline.in_flight > most:
             self.world.broken(f"{gateway.pipeline.in_flight} deliveries are in flight")
-
-
-async def _until(world: World, moment: float) -> None:
-    if moment > world.loop.time():
-        await world.wait(moment - world.loop.time(), moment - world.loop.time())
 
 
 _FINE: Final = Weather()

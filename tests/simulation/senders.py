@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, Final
@@ -11,8 +11,9 @@ import orjson
 
 from gateway.messages import MessageProperties
 from tests.simulation.broker import ROOT, Body, Broker, Key
+from tests.simulation.faults import LOSING, Trouble
 from tests.simulation.gateway import OPERATOR
-from tests.simulation.world import World
+from tests.simulation.world import START, World
 
 TRANSIENT: Final = frozenset({408, 429, 500, 503})
 PARKED: Final = 202
@@ -27,6 +28,7 @@ class Command:
 
     Attributes:
         number: in the order in which it is sent, of all commands of this actor for this device.
+        after: seconds from the first of them on.
         payload: what is sent, the same bytes each time.
         by_correlation: whether its id is the Correlation Data, not a field of the body.
     """
@@ -36,6 +38,7 @@ class Command:
     name: str
     id: str
     number: int
+    after: float
     payload: bytes
     by_correlation: bool = False
     retain: bool = False
@@ -44,6 +47,11 @@ class Command:
     @property
     def key(self) -> Key:
         return self.actor, self.device, self.id
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """What it says; nothing where that cannot be read."""
+        return {} if self.payload == NOT_JSON else dict(orjson.loads(self.payload)["data"])
 
 
 @dataclass
@@ -75,18 +83,19 @@ class Senders:
         self._ledger.answers[key].append(body)
         self._news[key].set()
 
-    async def send_all(self, commands: list[list[Command]], pace: float) -> None:
+    async def send_all(self, commands: list[list[Command]]) -> None:
         """Until each command has its final acknowledgement."""
         async with asyncio.TaskGroup() as group:
             for script in commands:
-                group.create_task(self._send(script, pace, group))
+                group.create_task(self._send(script, group))
 
-    async def _send(self, script: list[Command], pace: float, group: asyncio.TaskGroup) -> None:
+    async def _send(self, script: list[Command], group: asyncio.TaskGroup) -> None:
+        began = self._world.loop.time()
         for command in script:
+            await self._world.until(began + command.after)
             self._ledger.sent[command.key] = command
             self._publish(command)
             group.create_task(self._settle(command), name=f"sender {command.id}")
-            await self._world.wait(0, pace)
 
     async def _settle(self, command: Command) -> None:
         world, again, seen = self._world, 1.0, 0
@@ -142,47 +151,77 @@ class Senders:
         world.loop.call_at(self._last, arrive)
 
 
-def scripts(world: World) -> list[list[Command]]:
+@dataclass(frozen=True, slots=True)
+class Course:
+    """What the senders go by.
+
+    Attributes:
+        pace: the longest that one waits before his next command.
+        doubts: when the store may do what it is asked, and nobody hears of it.
+    """
+
+    world: World
+    pace: float
+    doubts: Sequence[Trouble]
+
+
+def scripts(world: World, pace: float, troubles: Sequence[Trouble]) -> list[list[Command]]:
     """For each actor and device its commands, in order."""
     dice = world.dice
+    course = Course(world, pace, [trouble for trouble in troubles if trouble.kind in LOSING])
     devices = [f"pump-{number}" for number in range(1, world.limits.devices + 1)]
     made = []
     for device in devices:
         made += [
-            list(_script(device, device, world, dice.randint(4, 14))),
-            list(_script(OPERATOR, device, world, dice.randint(2, 9))),
+            list(_script(device, device, course, dice.randint(4, 14))),
+            list(_script(OPERATOR, device, course, dice.randint(2, 9))),
         ]
     if dice.random() < 0.3:
-        made.append(list(_script("mallory", devices[0], world, 2)))
+        made.append(list(_script("mallory", devices[0], course, 2)))
     return made
 
 
-def _script(actor: str, device: str, world: World, length: int) -> Iterator[Command]:
+def _script(actor: str, device: str, course: Course, length: int) -> Iterator[Command]:
+    world = course.world
     kinds = _OF_DEVICE if actor == device else _OF_OPERATOR
+    after = 0.0
     for number in range(length):
         if number == 0 and (actor == device or world.chance(0.3)):
             wish: tuple[str, dict[str, Any]] = ("register", {"model": "T-1000"})
         else:
             wish = world.dice.choice(kinds)
-        yield _command(world, actor, device, number, wish)
+        yield _command(course, actor, device, (number, after), wish)
+        after += world.dice.uniform(0, course.pace)
 
 
-def _command(world: World, actor: str, device: str, number: int, wish: tuple[str, dict[str, Any]]) -> Command:
-    dice, (name, data) = world.dice, wish
+def _expiry(course: Course, sent: float) -> float | None:
+    """Seconds from the start on, if any: between the first copy and the last, as an expiry is in the bytes of each.
+
+    Where the store loses answers it is often just then: whether an append was done matters most to one who must not
+    be told that it was too late.
+    """
+    dice = course.world.dice
+    if dice.random() < 0.6 and any(one.at < sent + 1 and sent < one.at + one.lasts for one in course.doubts):
+        return sent + dice.uniform(0.05, 0.8)
+    return dice.uniform(0.2, dice.choice((3, 8, 30))) if dice.random() < 0.15 else None
+
+
+def _command(
+    course: Course, actor: str, device: str, place: tuple[int, float], wish: tuple[str, dict[str, Any]]
+) -> Command:
+    world, (number, after), (name, data) = course.world, place, wish
+    dice = world.dice
     # the last digit is drawn: some senders do by it what others do not
     command_id = f"{actor[0]}{device[-1]}-{number}-{dice.randrange(16):x}"
     if name in {"report", "configure"} and "properties" not in data:
         data = {"properties": {"count" if name == "report" else "rpm": dice.choice((number, 1, number))}}
     by_correlation = dice.random() < 0.3
     if dice.random() < 0.03:
-        return Command(actor, device, name, command_id, number, NOT_JSON, by_correlation=True)
+        return Command(actor, device, name, command_id, number, after, NOT_JSON, by_correlation=True)
     extras: dict[str, Any] = {}
-    match dice.choices(("", "expires", "dry", "revision", "projected"), (70, 15, 4, 4, 7))[0]:
-        case "expires":
-            # between the first copy and the last: an expiry is in the bytes, so each copy has the same
-            extras["expires_at"] = (
-                world.now() + timedelta(seconds=dice.uniform(0.2, dice.choice((3, 8, 30))))
-            ).isoformat()
+    if (expiry := _expiry(course, world.loop.time() + after)) is not None:
+        extras["expires_at"] = (START + timedelta(seconds=expiry)).isoformat()
+    match dice.choices(("", "dry", "revision", "projected"), (85, 4, 4, 7))[0]:
         case "dry":
             extras["dry_run"] = True
         case "revision":
@@ -195,6 +234,7 @@ def _command(world: World, actor: str, device: str, number: int, wish: tuple[str
         name,
         command_id,
         number,
+        after,
         _envelope("" if by_correlation else command_id, data, extras),
         by_correlation=by_correlation,
         retain=dice.random() < 0.01,

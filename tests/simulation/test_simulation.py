@@ -22,14 +22,14 @@ def test_every_promise_is_kept_in_every_run(chunk: int) -> None:
 
 
 def test_a_seed_gives_the_same_run_each_time() -> None:
-    first, second, other = simulate(7), simulate(7), simulate(8)
+    first, second, other = simulate(29), simulate(29), simulate(8)
 
     assert first.trace == second.trace
     assert first.trace != other.trace
 
 
 def test_a_seed_gives_the_same_run_in_another_process() -> None:
-    told = [_told(7, hash_seed) for hash_seed in ("1", "2")]
+    told = [_told(29, hash_seed) for hash_seed in ("1", "2")]
 
     assert told[0] == told[1]
     assert len(told[0].splitlines()) > 100

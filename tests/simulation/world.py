@@ -19,20 +19,33 @@ class Weather:
     Attributes:
         store: whether the event store answers; ``refusing`` says so at once, ``silent`` only when it is cut off.
         store_loss: how probable it is that a call to it goes wrong on its way there or back.
+        write_loss: how probable it is that one that writes does, on top of that.
         disk: whether the gateway's own disk takes what is written to it.
         disk_stall: seconds that the next write takes longer.
+        broker_delay: seconds, at most, after which the broker confirms what it has.
+        broker_repeats: how probable it is that it confirms a second time.
     """
 
     store: Literal["there", "refusing", "silent"] = "there"
     store_loss: float = 0.0
+    write_loss: float = 0.0
     disk: Literal["fine", "full", "broken"] = "fine"
     disk_stall: float = 0.0
     broker_up: bool = True
+    broker_delay: float = 0.0
+    broker_repeats: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How large things are in this run: small, so that limits are met."""
+    """How large things are in this run: small, so that limits are met.
+
+    Attributes:
+        indexed: whether a gateway at a remote store has its real index and memory of outcomes, not the model of them.
+        packet_ids: how many the broker has, to be given again as soon as they are free.
+        ordered: whether the broker keeps the order of all its messages over connections, as mosquitto does; MQTT asks
+            for that only among those of one topic.
+    """
 
     embedded: bool
     devices: int
@@ -46,14 +59,18 @@ class Limits:
     cached_devices: int
     snapshot_every: int
     flush_interval: float
+    packet_ids: int
+    ordered: bool
+    indexed: bool
 
     @classmethod
     def drawn(cls, dice: Random) -> "Limits":
         roomy = dice.random() < 0.7
+        receive_maximum = dice.choice((3, 8, 20))
         return cls(
             embedded=dice.random() < 0.4,
             devices=dice.randint(1, 3),
-            receive_maximum=dice.choice((3, 8, 20)),
+            receive_maximum=receive_maximum,
             broker_queue=dice.choice((8, 100, 1_000)),
             patience=dice.choice((0.3, 1.0, 2.0)),
             batch=dice.choice((1, 3, 64)),
@@ -63,6 +80,9 @@ class Limits:
             cached_devices=dice.choice((1, 2, 100)),
             snapshot_every=dice.choice((3, 10, 1_000)),
             flush_interval=dice.choice((0.5, 3.0, 10.0)),
+            packet_ids=dice.choice((receive_maximum, 65_535)),
+            ordered=dice.random() < 0.8,
+            indexed=dice.random() < 0.5,
         )
 
 
@@ -101,6 +121,11 @@ class World:
         future = self.loop.create_future()
         self.loop.call_later(self.dice.uniform(shortest, longest), resolve, future)
         return future
+
+    async def until(self, moment: float) -> None:
+        """A moment, if it is not over."""
+        if (ahead := moment - self.loop.time()) > 0:
+            await self.wait(ahead, ahead)
 
     def chance(self, probability: float) -> bool:
         return self.dice.random() < probability

@@ -12,7 +12,7 @@ from itertools import count
 from typing import Final
 
 from tests.support.event_log import LoggedEvent
-from tests.support.judge import Sent
+from tests.support.judge import Key, Sent
 from tests.support.technician import Body, Technician
 
 DEVICES: Final = [f"pump-{number}" for number in range(6)]
@@ -35,11 +35,13 @@ class Fleet:
     Attributes:
         broker_forgets: whether the broker may lose what it was given, so that every command has to be repeated.
         sent: every command, each sender's in the order in which he sent them first.
+        repeated: those that were sent again before they were settled: the broker may have forgotten the first copy.
     """
 
     tech: Technician
     broker_forgets: bool = False
     sent: list[Sent] = field(default_factory=list)
+    repeated: set[Key] = field(default_factory=set)
 
     async def register(self) -> None:
         """Let every device become known."""
@@ -101,6 +103,7 @@ class Fleet:
                 break
             except TimeoutError:
                 if not sent_once:
+                    self.repeated.add(one.key)
                     await self._publish(one)
         if not random.randrange(COPY_ONE_IN):
             await self._publish(one)

@@ -1,7 +1,7 @@
 """An independent judge of a run: what was sent and acknowledged on one side, the event log on the other. Pure."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -11,6 +11,15 @@ from tests.support.technician import Body
 
 _MERGED: Final = {"PropertiesReported": "reported", "ConfigurationRequested": "desired"}
 """What an event's properties are merged into; none of those sent is null, which would take one away."""
+
+_SAYING: Final = {"report": "reported", "configure": "desired"}
+"""Commands that carry properties, and what these are merged into."""
+
+WITH_EFFECT: Final = frozenset({200, 201})
+"""The codes that tell of events; 204 is accepted as well, but changes nothing."""
+
+Key = tuple[str, str, str]
+"""Of a command: its actor, its device, its id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +34,7 @@ class Sent:
     code: int
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> Key:
         return self.actor, self.device, self.id
 
 
@@ -35,7 +44,7 @@ def faults(
     log: Sequence[LoggedEvent],
     *,
     gapless: bool = True,
-    delivered_in_order: bool = True,
+    forgotten: Collection[Key] = (),
 ) -> list[str]:
     """Everything that breaks a promise: none in a good run.
 
@@ -44,10 +53,9 @@ def faults(
         acks: all acknowledgements of each command id.
         log: all events.
         gapless: whether positions count the events, as in the embedded store.
-        delivered_in_order: whether the broker delivered in order what it was sent: one that is killed forgets some of
-            it, which comes later then.
+        forgotten: the commands whose first copy the broker may have forgotten: they took effect when they came again.
     """
-    effects: defaultdict[tuple[str, str, str], list[LoggedEvent]] = defaultdict(list)
+    effects: defaultdict[Key, list[LoggedEvent]] = defaultdict(list)
     for event in log:
         if not event.is_of_gateway:
             effects[event.command].append(event)
@@ -57,8 +65,9 @@ def faults(
     ]
     for one in sent:
         found += (f"{one.key}: {fault}" for fault in _verdict_faults(one, acks.get(one.id, ()), effects[one.key]))
-    if delivered_in_order:
-        found += _disorder(sent, effects)
+    told = ((event.command, event.type, event.data) for event in log if not event.is_of_gateway)
+    found += altered({one.key: (one.command, one.data) for one in sent}, told)
+    found += _disorder([one for one in sent if one.key not in forgotten], effects)
     return found
 
 
@@ -77,6 +86,30 @@ def cache_faults(log: Sequence[LoggedEvent], documents: Mapping[str, Body]) -> l
         if shown != expected:
             found.append(f"{id_}: the log says {expected}, the cache {shown}")
     return found
+
+
+def altered(said: Mapping[Key, tuple[str, Mapping[str, Any]]], told: Iterable[tuple[Key, str, Body]]) -> Iterator[str]:
+    """Where the log tells other properties than were sent.
+
+    An event has nothing that its command did not say. It may have less, where that was so already: with it and all
+    before it everything that the command said is so.
+
+    Args:
+        said: name and data of each command.
+        told: command, type and data of each event, in the order of the log.
+    """
+    so_far: defaultdict[tuple[str, str], Body] = defaultdict(dict)
+    for key, type_, data in told:
+        if type_ in _MERGED:
+            so_far[key[1], _MERGED[type_]] |= data["properties"]
+        name, sent = said.get(key, ("", {}))
+        if name not in _SAYING:
+            continue
+        properties = sent.get("properties", {})
+        if type_ in _MERGED and not data["properties"].items() <= properties.items():
+            yield f"{key}: said {properties}, but the log has {data['properties']}"
+        elif not properties.items() <= so_far[key[1], _SAYING[name]].items():
+            yield f"{key}: said {properties}, but what is so behind it is {so_far[key[1], _SAYING[name]]}"
 
 
 def _gaps(log: Sequence[LoggedEvent], *, gapless: bool) -> Iterator[str]:
@@ -101,6 +134,8 @@ def _verdict_faults(one: Sent, acks: Sequence[Body], effects: Sequence[LoggedEve
         yield "was given answers that differ"
     if sum(not ack["duplicate"] for ack in acks) > 1:
         yield "was called new more than once"
+    if bool(effects) != (acks[0]["code"] in WITH_EFFECT):
+        yield f"was answered {acks[0]['code']}, and the log has {len(effects)} events of it"
     if _told(acks[0]) != [(event.id, event.type, event.revision) for event in effects]:
         yield f"was told {_told(acks[0])}, but the log has {effects}"
     if effects and acks[0]["position"] != effects[-1].position:
@@ -115,7 +150,7 @@ def _told(ack: Body) -> list[tuple[str, str, int]]:
     return [(event["id"], event["type"], event["revision"]) for event in ack["events"]]
 
 
-def _disorder(sent: Sequence[Sent], effects: Mapping[tuple[str, str, str], Sequence[LoggedEvent]]) -> Iterator[str]:
+def _disorder(sent: Sequence[Sent], effects: Mapping[Key, Sequence[LoggedEvent]]) -> Iterator[str]:
     lines: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
     for one in sent:
         lines[one.actor, one.device] += [event.position for event in effects.get(one.key, ())]

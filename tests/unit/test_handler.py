@@ -412,6 +412,34 @@ async def test_an_expired_command_is_refused_only_once_no_append_from_before_the
     assert (answer.outcome.code, answer.duplicate) == (code, lands)
 
 
+class OnlyWhatIsAskedFor(MemoryOutcomes):
+    """Promises no more than the port: up to the revision that is asked for."""
+
+    async def find(self, stream: str, revision: int, keys: Sequence[UUID]) -> Mapping[UUID, Outcome]:
+        found = await super().find(stream, revision, keys)
+        return {key: one for key, one in found.items() if not one.events or one.events[0].revision <= revision}
+
+
+async def test_an_expired_command_that_landed_behind_the_state_that_is_remembered_is_not_refused() -> None:
+    store = LosesTheRequest()
+    bench = Bench(store)
+    bench.outcomes = OnlyWhatIsAskedFor(store)
+    bench.restart()
+    expiry = {"expires_at": (NOW + timedelta(seconds=1)).isoformat()}
+    request = bench.request("register", "c1", model="T", envelope=expiry)
+    with pytest.raises(StoreUnavailable):
+        await bench.handler.handle([request])
+    bench.restart(late=60)
+    bench.clock.advance(timedelta(seconds=2))
+    # remembered: there is no such device
+    assert codes(await bench.handler.handle([request])) == [503]
+    assert store.lost is not None
+    await store.append(*store.lost)
+    bench.clock.advance(timedelta(seconds=60))
+    [answer] = await bench.handler.handle([request])
+    assert (answer.outcome.code, answer.duplicate) == (201, True)
+
+
 async def test_an_expired_command_without_an_id_of_its_own_is_no_copy_of_one_before_the_restart(bench: Bench) -> None:
     bench.restart(late=60)
     answer = await bench.send("register", model="T", envelope={"expires_at": (NOW - timedelta(1)).isoformat()})

@@ -98,3 +98,51 @@ async def test_what_was_acknowledged_to_a_broker_that_had_hung_up_is_not_handled
         again.deliver(5, "cmd/a", b"one", dup=True)
         assert (await again.next(Kind.PUBACK)).packet_id == 5
         assert len(log.deliveries) == 1
+
+
+@pytest.mark.parametrize("proof", ["the id is given anew", "something later is confirmed"])
+async def test_a_copy_under_the_packet_id_of_one_that_the_broker_has_let_go_is_handled(
+    broker: ScriptedBroker, proof: str
+) -> None:
+    async with running_link(broker.port) as log:
+        peer = await broker.connection()
+        await peer.greet()
+        peer.deliver(5, "cmd/a", b"one")
+        (await log.until_delivered(1))[0].acknowledge()
+        await peer.next(Kind.PUBACK)
+        if proof == "the id is given anew":
+            # a copy: it takes the packet id, because that is free
+            peer.deliver(5, "cmd/a", b"one")
+            await log.until_delivered(2)
+        else:
+            published = log.link.publish("ack/a", b"")
+            peer.puback((await peer.next_publish()).packet_id)
+            await published
+        seen = len(log.deliveries)
+        peer.reset()
+        await log.until_lost()
+        peer = await broker.connection()
+        await peer.greet(session=True)
+        peer.deliver(5, "cmd/a", b"one", dup=True)
+        assert len(await log.until_delivered(seen + 1)) == seen + 1
+
+
+async def test_what_the_broker_may_not_know_to_be_settled_is_owed(broker: ScriptedBroker) -> None:
+    async with running_link(broker.port) as log:
+        peer = await broker.connection()
+        await peer.greet()
+        published = log.link.publish("ack/a", b"")
+        early = await peer.next_publish()
+        peer.deliver(5, "cmd/a", b"one")
+        (await log.until_delivered(1))[0].acknowledge()
+        await peer.next(Kind.PUBACK)
+        # what was sent before the PUBACK proves nothing
+        peer.puback(early.packet_id)
+        await published
+        peer.reset()
+        await log.until_lost()
+        peer = await broker.connection()
+        await peer.greet(session=True)
+        peer.deliver(5, "cmd/a", b"one", dup=True)
+        assert (await peer.next(Kind.PUBACK)).packet_id == 5
+        assert len(log.deliveries) == 1
