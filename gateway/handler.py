@@ -70,7 +70,7 @@ class Handler:
         for _ in range(MAX_CONFLICTS):
             # asked before loading: until then it may land behind the state that is loaded
             landing = self._landing()
-            if any(one.expires_at is not None and one.expires_at <= self.clock.now() for one in requests):
+            if self.append_new is None and any(map(self._has_expired, requests)):
                 # nothing is appended for it, which would prove whether what is remembered of the stream is all
                 self.aggregates.forget(stream)
             aggregate = await self.aggregates.load(decider, stream) if decider is not None else Aggregate(None)
@@ -157,6 +157,9 @@ class Handler:
             raise
         self.observe(Step.APPEND, self.clock.monotonic() - began, 1)
         return appended
+
+    def _has_expired(self, request: Request) -> bool:
+        return request.expires_at is not None and request.expires_at <= self.clock.now()
 
     def _landing(self) -> tuple[Collection[UUID], float]:
         """What may still land in the log: commands, and for how many seconds more those of the gateway before."""
