@@ -1,6 +1,9 @@
 """The current state of each device: loaded from its stream, kept in a bounded cache."""
 
+import asyncio
 from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import count
 from typing import Any, Final
 from uuid import UUID
 
@@ -11,12 +14,17 @@ from gateway import __version__
 from gateway.codec import EventCodec, StateCodec
 from gateway.domain.decider import Decider
 from gateway.errors import StoreUnavailable
-from gateway.messages import NO_STREAM, Aggregate, Snapshot
+from gateway.messages import NO_STREAM, Aggregate, RecordedEvent, Snapshot
 from gateway.ports import EventStore, Snapshots
 
 log = structlog.get_logger()
 
 PAGE: Final = 1_000
+SLICE: Final = 50
+"""Events that are folded at a stretch, a millisecond or two: others have commands, too."""
+
+LONG: Final = 5
+"""Pages after which a snapshot is kept while reading: what is cut off, or the next start, goes on from there."""
 
 
 class Aggregates:
@@ -25,6 +33,7 @@ class Aggregates:
     Attributes:
         capacity: how many are remembered.
         snapshot_every: a snapshot is kept each time that a stream has grown by so many events.
+        being_read: streams that take more than a page to read, for as long as that goes on or since it was cut off.
     """
 
     def __init__(
@@ -35,6 +44,7 @@ class Aggregates:
         self._codec = codec
         self._capacity = capacity
         self._snapshot_every = snapshot_every
+        self.being_read: set[str] = set()
         self._cached: OrderedDict[str, Aggregate] = OrderedDict()
 
     async def load(self, decider: Decider[Any], stream: str) -> Aggregate:
@@ -72,15 +82,26 @@ class Aggregates:
 
     async def _read(self, decider: Decider[Any], stream: str) -> Aggregate:
         aggregate = await self._from_snapshot(decider, stream) or Aggregate(decider.initial)
-        while page := await self._store.read_stream(stream, after=aggregate.revision, limit=PAGE):
-            state, degraded = aggregate.state, aggregate.degraded
-            for recorded in page:
-                state, problem = self._codec.apply(decider, state, recorded)
-                degraded = degraded or problem
-            aggregate = Aggregate(state, page[-1].revision, degraded)
+        for number in count(1):
+            page = await self._store.read_stream(stream, after=aggregate.revision, limit=PAGE)
+            if page:
+                aggregate = await self._fold(decider, aggregate, page)
             if len(page) < PAGE:
                 break
+            self.being_read.add(stream)
+            if number % LONG == 0:
+                await self._keep_snapshot(decider, stream, aggregate, page[-1].id)
+        self.being_read.discard(stream)
         return aggregate
+
+    async def _fold(self, decider: Decider[Any], aggregate: Aggregate, page: Sequence[RecordedEvent]) -> Aggregate:
+        state, degraded = aggregate.state, aggregate.degraded
+        for number, recorded in enumerate(page, 1):
+            state, problem = self._codec.apply(decider, state, recorded)
+            degraded = degraded or problem
+            if number % SLICE == 0:
+                await asyncio.sleep(0)
+        return Aggregate(state, page[-1].revision, degraded)
 
     async def _from_snapshot(self, decider: Decider[Any], stream: str) -> Aggregate | None:
         snapshot = await self._snapshots.load_snapshot(stream)

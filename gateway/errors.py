@@ -168,6 +168,10 @@ class NoSuchPosition(StoreUnavailable):
     """The event store does not read on from there: it is no position that it has told."""
 
 
+class LongHistory(StoreUnavailable):
+    """Only one stream takes so long: it is being read, and the store answers."""
+
+
 class StorageFull(StoreUnavailable):
     """The disk is full, a quota is used up, or the file system is read-only."""
 

@@ -64,6 +64,10 @@ class Handler:
             answers += await self._settle(decider, group)
         return answers
 
+    def is_reading(self, request: Request) -> bool:
+        """Whether this command waits for a long stream to be read, or did when it was cut off."""
+        return request.decider is not None and stream_of(request.decider, request.device) in self.aggregates.being_read
+
     async def _settle(self, decider: Decider[Any] | None, requests: Sequence[Request]) -> list[Answer]:
         stream = stream_of(decider, requests[0].device) if decider is not None else ""
         is_new = decider is not None and self.append_new is not None and not self._doubtful()

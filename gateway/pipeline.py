@@ -19,6 +19,7 @@ from gateway.batch import refused
 from gateway.errors import (
     BadEnvelope,
     Fault,
+    LongHistory,
     Overloaded,
     StorageFull,
     StoreUnavailable,
@@ -31,7 +32,7 @@ from gateway.intake import Intake
 from gateway.lanes import Lanes
 from gateway.latency import Observe, Step, Trace, unobserved, untraced
 from gateway.log import concerning
-from gateway.messages import Answer, Outcome
+from gateway.messages import Answer, Outcome, Request
 from gateway.parking import ParkedDelivery, Parking
 from gateway.patience import Patience
 from gateway.ports import Clock, Delivery, Publisher
@@ -207,7 +208,9 @@ class Pipeline:
             await self._replies.turn_away(items, Overloaded(str(error)))
             return
         except StoreUnavailable as error:
-            self._parking.lost(str(error))
+            # what takes long for one device is no trouble of the others; out of the inbox it takes its time
+            if not isinstance(error, LongHistory):
+                self._parking.lost(str(error))
             if items[0].parked is None:
                 await self._park(items, str(error))
             return
@@ -256,7 +259,7 @@ class Pipeline:
                 with self._patience.until(asyncio.get_running_loop().time() + remaining):
                     answers = await parts.handler.handle(requests)
             except TimeoutError:
-                raise StoreUnavailable(reason) from None
+                raise self._too_late(requests[0], reason) from None
             except StorageFull:
                 raise  # waiting does not help
             except StoreUnavailable as error:
@@ -270,6 +273,11 @@ class Pipeline:
                 return answers
             await asyncio.sleep(pause)
             pause *= 2
+
+    def _too_late(self, request: Request, reason: str) -> StoreUnavailable:
+        if self._parts.handler.is_reading(request):
+            return LongHistory(f"the device's history takes over {self._parts.patience:g} s to read")
+        return StoreUnavailable(reason)
 
     def _served(self, *, wrote: bool = True) -> None:
         """The store did what it was asked: whoever was turned away meanwhile goes on."""

@@ -34,8 +34,12 @@ Handle = Callable[[Sequence[Request]], Awaitable[list[Answer]]]
 class Script:
     """Stands where the handler does, and does what the test says."""
 
-    def __init__(self, handle: Handle) -> None:
+    def __init__(self, handle: Handle, *, is_reading: bool = False) -> None:
         self.handle = handle
+        self.reading = is_reading
+
+    def is_reading(self, _request: Request) -> bool:
+        return self.reading
 
 
 class Broker:
@@ -93,6 +97,7 @@ class Bench:
         self.clock = FixedClock(NOW)
         self.counters: Counter[str] = Counter()
         self.trace: Trace = untraced
+        self.is_reading = False
         self.pipeline: Pipeline
 
     @asynccontextmanager
@@ -105,7 +110,7 @@ class Bench:
         parts = PipelineParts(
             intake=Intake(topics, Catalogue(DECIDERS), Access([OperatorRule(("alice",))]), max_payload=1_000),
             rate=RateLimit(rate, burst=1),
-            handler=Script(handle),  # type: ignore[arg-type]
+            handler=Script(handle, is_reading=self.is_reading),  # type: ignore[arg-type]
             parking=self.parking,
             publisher=self.broker,
             clock=self.clock,

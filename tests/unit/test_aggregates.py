@@ -1,3 +1,4 @@
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -80,6 +81,55 @@ async def test_a_long_stream_is_read_page_by_page(monkeypatch: pytest.MonkeyPatc
     )
     assert (aggregate.revision, aggregate.state.reported) == (7, {"n": 6})
     assert store.reads == 3
+
+
+class StopsAt(CountingStore):
+    """Does not answer the read with this number, once."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+        self.stopped = asyncio.Event()
+
+    async def read_stream(self, stream: str, *, after: int = NO_STREAM, limit: int = 1_000) -> Sequence[RecordedEvent]:
+        found = await super().read_stream(stream, after=after, limit=limit)
+        if self.reads == self.number:
+            self.stopped.set()
+            await asyncio.Event().wait()
+        return found
+
+
+async def test_a_read_that_is_cut_off_goes_on_from_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.aggregates.PAGE", 3)
+    monkeypatch.setattr("gateway.aggregates.LONG", 2)
+    store, snapshots = StopsAt(6), MemorySnapshots()
+    await fill(store, "p", reports=31)
+    aggregates = Aggregates(store, snapshots, CODEC, capacity=2, snapshot_every=1_000)
+    reading = asyncio.create_task(aggregates.load(DEVICE, "device-p"))
+    await store.stopped.wait()
+    assert aggregates.being_read == {"device-p"}
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert aggregates.being_read == {"device-p"}
+    before = store.reads
+
+    loaded = await aggregates.load(DEVICE, "device-p")
+
+    assert (loaded.revision, loaded.state.reported) == (31, {"n": 30})
+    # eleven pages from the beginning; four of them need not be read again, and one read proves where it goes on
+    assert store.reads - before == 11 - 4 + 1
+    assert aggregates.being_read == set()
+
+
+async def test_a_short_stream_is_no_long_work() -> None:
+    store = StopsAt(1)
+    await fill(store, "p", reports=3)
+    aggregates = Aggregates(store, MemorySnapshots(), CODEC, capacity=2, snapshot_every=1_000)
+    reading = asyncio.create_task(aggregates.load(DEVICE, "device-p"))
+    await store.stopped.wait()
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert aggregates.being_read == set()
 
 
 async def test_a_snapshot_that_cannot_be_kept_does_not_stop_the_command() -> None:

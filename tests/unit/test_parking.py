@@ -90,6 +90,32 @@ async def test_a_command_that_hangs_in_the_store_is_cut_off_after_its_patience(s
     assert site.codes_of("c1") == [202]
 
 
+async def test_a_history_that_takes_long_to_read_holds_up_its_own_device_only(site: Site) -> None:
+    read, asked = asyncio.Event(), 0
+
+    async def handle(requests: Sequence[Request]) -> list[Answer]:
+        nonlocal asked
+        if requests[0].device == "p":
+            asked += 1
+            await read.wait()
+        return [Answer(ACCEPTED) for _ in requests]
+
+    site.is_reading = True
+    async with site.running(handle) as pipeline:
+        pipeline.accept(report("c1"))
+        # cut off, and at once taken out of the inbox, where there is time
+        while asked < 2:
+            await asyncio.sleep(0)
+        assert (site.codes_of("c1"), site.parking.since) == ([202], None)
+        pipeline.accept(report("c2", "q"))
+        while not site.codes_of("c2"):
+            await asyncio.sleep(0)
+        assert site.codes_of("c2") == [201]
+        read.set()
+        await site.until_empty()
+    assert site.codes_of("c1") == [202, 201]
+
+
 async def test_once_the_store_is_known_to_be_away_commands_are_parked_without_asking_it(site: Site) -> None:
     async with site.running(site.handle) as pipeline:
         pipeline.accept(report("c1"))
