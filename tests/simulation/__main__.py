@@ -15,7 +15,7 @@ from typing import Final
 
 from tests.simulation.run import Run, simulate
 
-CHUNK: Final = 50
+CHUNK: Final = 20
 
 
 def main(arguments: list[str]) -> int:
@@ -58,6 +58,8 @@ def _soak(first: int, processes: int) -> int:
                 told = f"{runs} runs from seed {first} on, {commands} commands, {pace:.0f} runs a minute"
                 print(f"\r{told}", end="", flush=True)  # noqa: T201 - as above
         except KeyboardInterrupt:
+            # what is under way is over in a moment
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             print()  # noqa: T201 - as above
             return 0
         finally:
