@@ -23,6 +23,9 @@ PAGE: Final = 1_000
 SLICE: Final = 50
 """Events that are folded at a stretch, a millisecond or two: others have commands, too."""
 
+PASSED: Final = 512
+"""States that are kept for a while after they have been left behind."""
+
 LONG: Final = 5
 """Pages after which a snapshot is kept while reading: what is cut off, or the next start, goes on from there."""
 
@@ -46,6 +49,8 @@ class Aggregates:
         self._snapshot_every = snapshot_every
         self.being_read: set[str] = set()
         self._cached: OrderedDict[str, Aggregate] = OrderedDict()
+        # what was left behind lately: whoever follows the log comes a little later
+        self._passed: dict[tuple[str, int], Aggregate] = {}
 
     async def load(self, decider: Decider[Any], stream: str) -> Aggregate:
         """The aggregate as far as this gateway knows it; an append at its revision proves whether that is current."""
@@ -60,16 +65,24 @@ class Aggregates:
     def at_hand(self, stream: str, revision: int) -> Aggregate | None:
         """The aggregate as of just this revision, if it is remembered."""
         aggregate = self._cached.get(stream)
-        return aggregate if aggregate is not None and aggregate.revision == revision else None
+        if aggregate is not None and aggregate.revision == revision:
+            return aggregate
+        return self._passed.get((stream, revision))
 
     def forget(self, stream: str) -> None:
         """Read it anew the next time."""
         self._cached.pop(stream, None)
+        for passed in [passed for passed in self._passed if passed[0] == stream]:
+            del self._passed[passed]
 
     async def advance(self, decider: Decider[Any], stream: str, aggregate: Aggregate, last: UUID) -> None:
         """Put the state in that follows from what has just been appended; ``last`` is the id of the last event."""
         before = self._cached.get(stream)
         self._remember(stream, aggregate)
+        if before is not None:
+            self._passed[stream, before.revision] = before
+            if len(self._passed) > PASSED:
+                del self._passed[next(iter(self._passed))]
         grown_from = before.revision if before is not None else NO_STREAM
         if grown_from // self._snapshot_every != aggregate.revision // self._snapshot_every and grown_from != NO_STREAM:
             await self._keep_snapshot(decider, stream, aggregate, last)

@@ -202,11 +202,9 @@ class Batch:
 
     def _advance(self, decided: Sequence[Event]) -> None:
         if self._decider is not None and decided:
-            self.aggregate = replace(
-                self.aggregate,
-                state=self._decider.fold(decided, self.aggregate.state),
-                revision=self.aggregate.revision + len(decided),
-            )
+            before = self.aggregate
+            state = self._decider.fold(decided, before.state)
+            self.aggregate = Aggregate(state, before.revision + len(decided), before.degraded)
 
     @property
     def _revision(self) -> int | None:

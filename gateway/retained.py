@@ -134,11 +134,15 @@ class Retained:
         if desired is not None:
             payload = orjson.dumps(desired) if desired and not gone else _GONE
             sent["config"] = self._publish(self._topics.config(device), payload)
+        last = list(sent)[-1]
         for kind, message in sent.items():
-            message.add_done_callback(partial(self._look, kind, device))
-        # the broker takes them in their order
-        *_, last = sent.values()
-        last.add_done_callback(lambda _: self._free.release())
+            # the broker takes them in their order
+            message.add_done_callback(partial(self._sent, kind, device, is_last=kind == last))
+
+    def _sent(self, kind: str, device: str, message: "asyncio.Future[None]", *, is_last: bool) -> None:
+        self._look(kind, device, message)
+        if is_last:
+            self._free.release()
 
     def _announcement(self, decider: Decider[Any], encoded: bytes) -> "dict[str, asyncio.Future[None]]":
         message = self._announce(decider, orjson.loads(encoded)) if self._announce is not None else None

@@ -55,6 +55,22 @@ async def test_a_loaded_aggregate_is_not_read_again_until_it_is_forgotten() -> N
     assert store.reads == 2
 
 
+async def test_what_was_left_behind_lately_is_at_hand_for_those_who_come_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.aggregates.PASSED", 2)
+    store = MemoryStore()
+    await fill(store, "p")
+    aggregates = Aggregates(store, MemorySnapshots(), CODEC, capacity=2, snapshot_every=1_000)
+    first = await aggregates.load(DEVICE, "device-p")
+    later = [replace(first, revision=revision) for revision in range(1, 5)]
+    for aggregate in later:
+        await aggregates.advance(DEVICE, "device-p", aggregate, UUID(int=1))
+    # the newest, two before it, and no more
+    found = [aggregates.at_hand("device-p", revision) for revision in range(6)]
+    assert found == [None, None, *later[1:], None]
+    aggregates.forget("device-p")
+    assert not any(aggregates.at_hand("device-p", revision) for revision in range(6))
+
+
 async def test_only_so_many_are_remembered_and_the_least_recently_used_goes_first() -> None:
     store = CountingStore()
     aggregates = Aggregates(store, MemorySnapshots(), CODEC, capacity=2, snapshot_every=1_000)
