@@ -158,8 +158,9 @@ class Projector:
         async with aclosing(self._store.subscribe(after=self.position)) as batches:
             async for batch in batches:
                 for start in range(0, len(batch), SLICE):
+                    # answers go out before, and a long catch-up must let commands through
+                    await asyncio.sleep(0)
                     self._fold(batch[start : start + SLICE])
-                    await asyncio.sleep(0)  # a long catch-up must let commands through
                 if not self.caught_up.is_set() and self.position >= target:
                     self._set_caught_up()
                     log.info("read_cache_caught_up", position=self.position)

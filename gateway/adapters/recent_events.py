@@ -67,7 +67,8 @@ class RecentEvents:
         self.head = events[-1].position
         while len(self._events) > self._limits.events or self._size > self._limits.size:
             self._drop((len(self._events) + 1) // 2)
-        self._tell()
+        # in a turn of its own: whoever waits for the append is told first, and its answer goes out before it is folded
+        asyncio.get_running_loop().call_soon(self._tell)
 
     def skip_to(self, head: int) -> None:
         """The log ends here, and nothing of it up to here is in memory."""

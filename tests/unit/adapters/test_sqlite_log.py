@@ -275,14 +275,14 @@ async def test_events_that_stand_anywhere_are_not_appended_again(
         assert len(await log.read_all(after=0)) == 3
 
 
-def test_recent_events_are_bounded_by_number() -> None:
+async def test_recent_events_are_bounded_by_number() -> None:
     recent = RecentEvents(0, RecentLimits(events=8))
     for position in range(1, 100):
         recent.add([recorded(position)], after=position - 1)
         assert 4 <= len(recent._events) <= 8 or position < 8
 
 
-def test_recent_events_are_bounded_by_size() -> None:
+async def test_recent_events_are_bounded_by_size() -> None:
     recent = RecentEvents(0, RecentLimits(size=1_000))
     for position in range(1, 50):
         recent.add([recorded(position, size=300)], after=position - 1)
@@ -292,7 +292,7 @@ def test_recent_events_are_bounded_by_size() -> None:
     assert recent.after(49, 10) is None
 
 
-def test_recent_events_have_no_gap() -> None:
+async def test_recent_events_have_no_gap() -> None:
     recent = RecentEvents(0, RecentLimits())
     recent.add([recorded(1), recorded(2)], after=0)
     behind_a_gap = recorded(5)
@@ -300,7 +300,7 @@ def test_recent_events_have_no_gap() -> None:
     assert [recent.after(position, 10) for position in range(6)] == [None, None, None, None, [behind_a_gap], ()]
 
 
-def test_recent_events_may_have_positions_that_do_not_follow_each_other() -> None:
+async def test_recent_events_may_have_positions_that_do_not_follow_each_other() -> None:
     recent = RecentEvents(100, RecentLimits())
     first, second = recorded(180), recorded(350)
     recent.add([first], after=100)
