@@ -21,6 +21,9 @@ PROGRESS_INTERVAL: Final = 5.0
 SLICE: Final = 8
 """Events that are folded at a stretch, a fraction of a millisecond: a command takes half a dozen turns of the loop."""
 
+PASSES: Final = 3
+"""Turns of the loop between two of them while it catches up: a command has to wait for a few of them only."""
+
 _SHORTEST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 
@@ -159,7 +162,8 @@ class Projector:
             async for batch in batches:
                 for start in range(0, len(batch), SLICE):
                     # answers go out before, and a long catch-up must let commands through
-                    await asyncio.sleep(0)
+                    for _ in range(1 if self.caught_up.is_set() else PASSES):
+                        await asyncio.sleep(0)
                     self._fold(batch[start : start + SLICE])
                 if not self.caught_up.is_set() and self.position >= target:
                     self._set_caught_up()
