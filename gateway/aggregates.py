@@ -19,14 +19,16 @@ from gateway.ports import EventStore, Snapshots
 
 log = structlog.get_logger()
 
-PAGE: Final = 1_000
+PAGE: Final = 200
+"""Events that are read at a time: after a restart, as many devices as commands are under way are read side by side."""
+
 SLICE: Final = 50
 """Events that are folded at a stretch, a millisecond or two: others have commands, too."""
 
 PASSED: Final = 512
 """States that are kept for a while after they have been left behind."""
 
-LONG: Final = 5
+LONG: Final = 25
 """Pages after which a snapshot is kept while reading: what is cut off, or the next start, goes on from there."""
 
 
