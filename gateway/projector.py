@@ -98,14 +98,15 @@ class Projector:
 
     async def run(self) -> None:
         """Follow the log for ever."""
-        # off the loop: it reads every document; nothing changes them before this task does
-        if not await asyncio.to_thread(self._projection.is_readable):
-            log.warning("read_cache_dropped", reason="a document in it cannot be read back")
-            self._projection.clear()
+        # at once: until it is dropped, its documents are told
         if not self._projection.is_as_configured():
             log.warning(
                 "read_cache_dropped", reason="the settings name other projections than it has, or other versions"
             )
+            self._projection.clear()
+        # off the loop: it reads every document; nothing changes them before this task does
+        if not await asyncio.to_thread(self._projection.is_readable):
+            log.warning("read_cache_dropped", reason="a document in it cannot be read back")
             self._projection.clear()
         while True:
             following = asyncio.create_task(self._follow(), name="projector following")
