@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from gateway.adapters.tinydb_cache import ReadCache
 from gateway.codec import EventCodec
+from gateway.custom_projection import PROJECTIONS
 from gateway.domain.catalogue import Catalogue
 from gateway.errors import StoreUnavailable, TimedOut
 from gateway.ids import event_id
@@ -182,6 +183,15 @@ async def test_a_cache_whose_mark_stands_in_the_log_is_gone_on_with(bench: Bench
     async with bench.running():
         await asyncio.wait_for(bench.projector.caught_up.wait(), 5)
     assert bench.cache.get("counters", "seen")
+
+
+async def test_a_cache_of_other_projections_is_dropped_before_anybody_can_ask_it(bench: Bench) -> None:
+    bench.cache.put(PROJECTIONS, "old", {"id": "old", "version": 1, "failed": None})
+    bench.cache.put("counters", "c", {"id": "c", "total": 7, "degraded": False})
+    bench.cache.advance(7)
+    async with bench.running():
+        await asyncio.sleep(0)
+        assert (bench.total(), bench.projector.position) == (None, 0)
 
 
 async def test_a_rebuild_folds_everything_again(bench: Bench) -> None:
