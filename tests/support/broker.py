@@ -8,11 +8,25 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from random import SystemRandom
 from typing import Final
 
 STARTING: Final = 10.0
 # Debian keeps it where only root's path looks
 MOSQUITTO: Final = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
+
+
+# what the system gives to others by itself lies above
+_PORTS: Final = range(20_000, 32_000)
+
+
+def free_port() -> int:
+    """A port on 127.0.0.1 for a server that starts later: none that somebody else is given meanwhile."""
+    while True:
+        # each worker of a test run has the same seed
+        port = SystemRandom().choice(_PORTS)
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
 
 
 class Broker:
@@ -30,8 +44,7 @@ class Broker:
             settings: of its own, which take the place of ours.
         """
         directory.mkdir(parents=True)
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.port: int = probe.getsockname()[1]
+        self.port: Final = free_port()
         self._store = directory / "store"
         self._log = directory / "mosquitto.log"
         self._config = directory / "mosquitto.conf"

@@ -18,7 +18,7 @@ from aiomqtt import Client, ProtocolVersion
 from gateway.adapters.authority_dir import AuthorityDir, pem, pem_of_key
 from gateway.certificates import issue_for_device, new_key
 from gateway.cli import main
-from tests.support.broker import Broker
+from tests.support.broker import Broker, free_port
 from tests.support.gateway_process import STARTING, GatewayProcess, Sections
 from tests.support.technician import Technician, technician_at
 
@@ -62,8 +62,7 @@ class ProductionSite:
         self.mosquitto = top / "broker" / "etc"
         self.authority = top / "ca"
         self.socket = sockets / "mqtt.sock"
-        with socket.create_server(("127.0.0.1", 0)) as probe:
-            self.devices_port: int = probe.getsockname()[1]
+        self.devices_port = free_port()
         own = {"socket": str(self.socket), "username": "_gateway", "password": PASSWORD}
         self._starts = 0
         self.gateway = GatewayProcess(top / "gateway", self.broker.port, {**sections, "mqtt": own})
